@@ -1,0 +1,30 @@
+"""The exceptions of otel-forge, one tree.
+
+ForgeError
+ ├── SettingsError          a setting has a value that cannot be used
+ └── StackError             the back end (``otel-forge up``) cannot do what was asked
+      ├── EngineUnavailable a binary can neither be found nor built
+      └── PortTaken         an address that a component needs is held by somebody else
+"""
+
+from __future__ import annotations
+
+
+class ForgeError(Exception):
+    """The root of every error that otel-forge raises on purpose."""
+
+
+class SettingsError(ForgeError):
+    """A setting has a value that cannot be used; the message names variable, value and what is allowed."""
+
+
+class StackError(ForgeError):
+    """The back end cannot do what was asked of it."""
+
+
+class EngineUnavailable(StackError):
+    """A binary can neither be found, taken from the cache nor built; the message says what to install."""
+
+
+class PortTaken(StackError):
+    """An address that a component needs is held by somebody else; the message names port, holder and setting."""

@@ -1,0 +1,1 @@
+"""Log records: from the logging module into telemetry."""

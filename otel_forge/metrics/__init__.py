@@ -1,0 +1,1 @@
+"""Metrics: the scrape endpoint for a Prometheus that pulls."""

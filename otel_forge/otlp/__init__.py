@@ -1,0 +1,1 @@
+"""OTLP: the exporters that carry records to the back end."""

@@ -1,0 +1,124 @@
+"""Parsers of setting values: each knows how to read one kind of value and how to say what is allowed.
+
+A parser is called with the stripped, non-empty text of a variable and returns the value or raises
+``ValueError``; ``allowed`` finishes the sentence "X='…' is not …".
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+
+@dataclass(frozen=True)
+class Parser:
+    """How to read one kind of value, and how to say what is allowed."""
+
+    read: Callable[[str], Any]
+    allowed: str
+
+    def __call__(self, text: str) -> Any:
+        """Return the value of `text`; raises ValueError when it is none of the allowed."""
+        return self.read(text)
+
+
+TEXT = Parser(str, "a text")
+
+
+def _boolean(text: str) -> bool:
+    """Return whether `text` is ``true``; anything else but ``false`` is an error (specification: Boolean value)."""
+    lowered = text.lower()
+    if lowered not in {"true", "false"}:
+        raise ValueError(text)
+    return lowered == "true"
+
+
+BOOLEAN = Parser(_boolean, "true or false")
+
+
+def choice(*allowed: str) -> Parser:
+    """Return a parser of one of the `allowed` words, whatever their case."""
+
+    def read(text: str) -> str:
+        if text.lower() not in allowed:
+            raise ValueError(text)
+        return text.lower()
+
+    return Parser(read, f"one of {', '.join(allowed)}")
+
+
+def integer(minimum: int = 0, maximum: int | None = None) -> Parser:
+    """Return a parser of a whole number from `minimum` to `maximum`."""
+
+    def read(text: str) -> int:
+        number = int(text)
+        if number < minimum or (maximum is not None and number > maximum):
+            raise ValueError(text)
+        return number
+
+    upper = f"to {maximum}" if maximum is not None else "up"
+    return Parser(read, f"a whole number from {minimum} {upper}")
+
+
+def number(minimum: float, maximum: float = math.inf, *, unit: str = "", above: bool = False) -> Parser:
+    """Return a parser of a number in a range; with `above` the minimum itself is excluded."""
+
+    def read(text: str) -> float:
+        value = float(text)
+        too_small = value <= minimum if above else value < minimum
+        if too_small or not value <= maximum or math.isinf(value):
+            raise ValueError(text)
+        return value
+
+    what = f"a number of {unit}" if unit else "a number"
+    lower = f"above {minimum:g}" if above else f"from {minimum:g}"
+    upper = "" if math.isinf(maximum) else f" to {maximum:g}"
+    return Parser(read, f"{what} {lower}{upper}")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in (part.strip() for part in text.split(",")) if name)
+
+
+NAMES = Parser(_names, "a list of names with commas between them")
+
+
+def _url(text: str) -> str:
+    """Return `text` as an http(s) address; ``host:port`` without a scheme is an error, as the specification has it."""
+    parts = urlsplit(text)
+    if parts.scheme.lower() not in {"http", "https"} or not parts.hostname:
+        raise ValueError(text)
+    parts.port  # noqa: B018 - the property raises ValueError for a port that is no number from 0 to 65535
+    return text
+
+
+URL = Parser(_url, "an address such as http://localhost:4318")
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """Return ``key=value,key=value`` with percent-encoded values decoded (W3C Baggage form)."""
+    pairs: dict[str, str] = {}
+    for item in text.split(","):
+        if not item.strip():
+            continue
+        key, separator, value = item.partition("=")
+        if not separator or not key.strip():
+            raise ValueError(item)
+        pairs[unquote(key.strip())] = unquote(value.strip())
+    return pairs
+
+
+PAIRS = Parser(_pairs, "a list of key=value pairs with commas between them")
+
+
+def _readable_file(text: str) -> str:
+    if not os.path.isfile(text) or not os.access(text, os.R_OK):
+        raise ValueError(text)
+    return text
+
+
+READABLE_FILE = Parser(_readable_file, "the path of a file that this process can read")

@@ -1,0 +1,1 @@
+"""The recording core: the tracer, meter and logger providers."""

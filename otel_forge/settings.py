@@ -1,0 +1,471 @@
+"""The settings: read once from a mapping, frozen, and forgiving.
+
+``Settings.from_env(os.environ)`` never raises: a value that cannot be used is replaced by its default
+and described in ``Settings.problems``, one line each, naming the variable, the value, what is allowed
+and what is used instead. Names and meanings are those of the OpenTelemetry specification and of
+OpenTelemetry Python; ``OTEL_FORGE_*`` exists only for what they have no name for.
+
+``Settings.rejected`` lists the variables that hold such a value, so that start-up can keep them from
+upstream code that would raise on them.
+
+`VARIABLES` is the one list of what is read; the table in ``docs/settings.md`` is tested against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from otel_forge.errors import SettingsError
+from otel_forge.parsing import BOOLEAN, NAMES, PAIRS, READABLE_FILE, TEXT, URL, Parser, choice, integer, number
+
+Signal = Literal["traces", "metrics", "logs"]
+SIGNALS: tuple[Signal, ...] = ("traces", "metrics", "logs")
+
+_LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
+_SECRET_VARIABLE_WORDS = ("HEADERS",)
+_PROTOCOLS = choice("http/protobuf", "grpc")
+_MILLISECONDS = number(0, unit="milliseconds", above=True)
+_LIMIT = integer(0)
+_RATIO = number(0, 1)
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One environment variable: its name, how it is read, its default and what it is for."""
+
+    name: str
+    parser: Parser
+    default: Any
+    meaning: str
+    default_text: str = ""
+
+
+def _exporter(signal: Signal, also: str = "") -> Variable:
+    return Variable(
+        f"OTEL_{signal.upper()}_EXPORTER",
+        NAMES,
+        ("otlp",),
+        f"Where {signal} go: otlp, console, none{also}, or the name of an installed exporter; several with commas.",
+        "otlp",
+    )
+
+
+def _batch(prefix: str, items: str) -> tuple[Variable, ...]:
+    return (
+        Variable(
+            f"OTEL_{prefix}_SCHEDULE_DELAY",
+            _MILLISECONDS,
+            None,
+            f"Milliseconds between two sends of {items}.",
+            "1000 to a loopback endpoint, 5000 elsewhere",
+        ),
+        Variable(f"OTEL_{prefix}_MAX_QUEUE_SIZE", integer(1), 2048, f"How many {items} wait at the most."),
+        Variable(f"OTEL_{prefix}_MAX_EXPORT_BATCH_SIZE", integer(1), 512, f"How many {items} one request carries."),
+        Variable(
+            f"OTEL_{prefix}_EXPORT_TIMEOUT", _MILLISECONDS, 30000.0, f"Milliseconds that one send of {items} may take."
+        ),
+    )
+
+
+def _otlp(signal: Signal | None) -> tuple[Variable, ...]:
+    infix = f"{signal.upper()}_" if signal else ""
+    of = f"of {signal} (wins over the general variable)" if signal else "of all signals"
+
+    def variable(suffix: str, parser: Parser, default: Any, meaning: str, default_text: str = "") -> Variable:
+        return Variable(
+            f"OTEL_EXPORTER_OTLP_{infix}{suffix}", parser, None if signal else default, meaning, default_text
+        )
+
+    base = "Address" if signal else "Base address (/v1/traces and so on is appended for HTTP)"
+    return (
+        variable("ENDPOINT", URL, None, f"{base} {of}.", "" if signal else "http://localhost:4318, gRPC :4317"),
+        variable("PROTOCOL", _PROTOCOLS, "http/protobuf", f"OTLP protocol {of}: http/protobuf or grpc."),
+        variable("HEADERS", PAIRS, {}, f"Headers sent with each request {of}, as key=value pairs."),
+        variable("TIMEOUT", number(0, unit="seconds", above=True), 10.0, f"Seconds that one request {of} may take."),
+        variable("COMPRESSION", choice("none", "gzip", "deflate"), "none", f"Compression {of}: none, gzip or deflate."),
+        variable("CERTIFICATE", READABLE_FILE, None, f"CA certificate file that the server is checked against, {of}."),
+        variable("CLIENT_KEY", READABLE_FILE, None, f"Client key file for mutual TLS, {of}."),
+        variable("CLIENT_CERTIFICATE", READABLE_FILE, None, f"Client certificate file for mutual TLS, {of}."),
+        variable("INSECURE", BOOLEAN, None, f"Plain text for gRPC {of} when the address has no scheme of its own."),
+    )
+
+
+VARIABLES: tuple[Variable, ...] = (
+    Variable("OTEL_SDK_DISABLED", BOOLEAN, False, "true turns all telemetry off; propagation stays."),
+    Variable("OTEL_CONFIG_FILE", TEXT, "", "A declarative configuration file; it replaces all OTEL_* settings below."),
+    Variable("OTEL_SERVICE_NAME", TEXT, "", "The name of the service.", "guessed: package, app or folder"),
+    Variable("OTEL_RESOURCE_ATTRIBUTES", PAIRS, {}, "Attributes of the resource, as key=value pairs."),
+    _exporter("traces"),
+    _exporter("metrics", ", prometheus"),
+    _exporter("logs"),
+    *_otlp(None),
+    *_otlp("traces"),
+    *_otlp("metrics"),
+    *_otlp("logs"),
+    *_batch("BSP", "spans"),
+    *_batch("BLRP", "log records"),
+    Variable(
+        "OTEL_METRIC_EXPORT_INTERVAL",
+        _MILLISECONDS,
+        None,
+        "Milliseconds between two sends of metrics.",
+        "5000 to a loopback endpoint, 60000 elsewhere",
+    ),
+    Variable("OTEL_METRIC_EXPORT_TIMEOUT", _MILLISECONDS, 30000.0, "Milliseconds that one send of metrics may take."),
+    Variable(
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+        choice("cumulative", "delta", "lowmemory"),
+        "cumulative",
+        "Temporality of exported metrics: cumulative, delta or lowmemory.",
+    ),
+    Variable(
+        "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+        choice("explicit_bucket_histogram", "base2_exponential_bucket_histogram"),
+        "explicit_bucket_histogram",
+        "Aggregation of histograms: explicit_bucket_histogram or base2_exponential_bucket_histogram.",
+    ),
+    Variable(
+        "OTEL_METRICS_EXEMPLAR_FILTER",
+        choice("trace_based", "always_on", "always_off"),
+        "trace_based",
+        "Which measurements may become exemplars: trace_based, always_on or always_off.",
+    ),
+    Variable(
+        "OTEL_TRACES_SAMPLER", TEXT, "parentbased_always_on", "The sampler, by its standard name or an installed one's."
+    ),
+    Variable(
+        "OTEL_TRACES_SAMPLER_ARG", TEXT, "", "The sampler's argument; for the ratio samplers a number from 0 to 1."
+    ),
+    Variable(
+        "OTEL_PYTHON_ID_GENERATOR",
+        TEXT,
+        "random",
+        "Where trace and span ids come from: random or an installed generator.",
+    ),
+    Variable(
+        "OTEL_PROPAGATORS", NAMES, ("tracecontext", "baggage"), "Propagators, with commas.", "tracecontext,baggage"
+    ),
+    Variable(
+        "OTEL_ATTRIBUTE_COUNT_LIMIT",
+        _LIMIT,
+        None,
+        "Attributes that a record keeps, unless a limit below says otherwise.",
+        "128",
+    ),
+    Variable("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", _LIMIT, None, "Characters that a text attribute keeps.", "no limit"),
+    Variable("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", _LIMIT, None, "Attributes that a span keeps.", "128"),
+    Variable(
+        "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+        _LIMIT,
+        None,
+        "Characters that a text attribute of a span keeps.",
+        "no limit",
+    ),
+    Variable("OTEL_SPAN_EVENT_COUNT_LIMIT", _LIMIT, 128, "Events that a span keeps."),
+    Variable("OTEL_SPAN_LINK_COUNT_LIMIT", _LIMIT, 128, "Links that a span keeps."),
+    Variable("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", _LIMIT, None, "Attributes that a span event keeps.", "128"),
+    Variable("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", _LIMIT, None, "Attributes that a link keeps.", "128"),
+    Variable("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", _LIMIT, None, "Attributes that a log record keeps.", "128"),
+    Variable(
+        "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+        _LIMIT,
+        None,
+        "Characters that a text attribute of a log record keeps.",
+        "no limit",
+    ),
+    Variable(
+        "OTEL_PYTHON_LOG_AUTO_INSTRUMENTATION",
+        BOOLEAN,
+        True,
+        "false keeps records of the logging module out of telemetry.",
+    ),
+    Variable(
+        "OTEL_PYTHON_LOG_HANDLER_LEVEL",
+        choice("notset", "debug", "info", "warn", "warning", "error", "critical"),
+        "notset",
+        "Lowest level of log records that become telemetry.",
+    ),
+    Variable("OTEL_PYTHON_LOG_CODE_ATTRIBUTES", BOOLEAN, False, "true adds file, function and line to log records."),
+    Variable(
+        "OTEL_SEMCONV_STABILITY_OPT_IN",
+        NAMES,
+        ("http", "database"),
+        "Conventions of instrumentations: http, http/dup, database, database/dup; any other word is the old ones.",
+        "http,database",
+    ),
+    Variable(
+        "OTEL_EXPORTER_PROMETHEUS_HOST", TEXT, "localhost", "Host that the Prometheus scrape endpoint listens on."
+    ),
+    Variable(
+        "OTEL_EXPORTER_PROMETHEUS_PORT",
+        integer(1, 65535),
+        9464,
+        "First port tried for the scrape endpoint; each further worker takes the next.",
+    ),
+    Variable(
+        "OTEL_FORGE_EXIT_TIMEOUT",
+        number(0, 60, unit="seconds"),
+        1.5,
+        "Seconds that process exit may take to send what is left, all signals in parallel.",
+    ),
+    Variable(
+        "OTEL_FORGE_SIGTERM_FLUSH",
+        BOOLEAN,
+        True,
+        "false leaves SIGTERM alone; true sends what is left before a plain python process ends.",
+    ),
+    Variable("OTEL_FORGE_STARTUP_LINE", BOOLEAN, True, "false keeps the line at start-up off the terminal."),
+)
+
+_BY_NAME = {variable.name: variable for variable in VARIABLES}
+
+
+@dataclass(frozen=True)
+class OtlpSettings:
+    """How one signal is sent over OTLP; `timeout` in seconds."""
+
+    endpoint: str
+    protocol: str
+    headers: Mapping[str, str]
+    timeout: float
+    compression: str
+    certificate: str | None
+    client_key: str | None
+    client_certificate: str | None
+    insecure: bool
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the endpoint is on this machine."""
+        return (urlsplit(self.endpoint).hostname or "") in _LOOPBACK_HOSTS
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """How records wait and are batched; times in milliseconds."""
+
+    schedule_delay: float
+    max_queue_size: int
+    max_export_batch_size: int
+    export_timeout: float
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a record may carry; None is no limit."""
+
+    span_attributes: int
+    span_attribute_length: int | None
+    events: int
+    links: int
+    event_attributes: int
+    link_attributes: int
+    log_attributes: int
+    log_attribute_length: int | None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be set, read once; see ``docs/settings.md`` for each variable."""
+
+    disabled: bool
+    config_file: str
+    service_name: str
+    resource_attributes: Mapping[str, str]
+    exporters: Mapping[Signal, tuple[str, ...]]
+    otlp: Mapping[Signal, OtlpSettings]
+    spans: BatchSettings
+    log_records: BatchSettings
+    metric_interval: float
+    metric_timeout: float
+    temporality: str
+    histogram_aggregation: str
+    exemplar_filter: str
+    sampler: str
+    sampler_arg: str
+    id_generator: str
+    propagators: tuple[str, ...]
+    limits: Limits
+    log_bridge: bool
+    log_level: str
+    log_code_attributes: bool
+    semconv_opt_in: tuple[str, ...]
+    scrape_host: str
+    scrape_port: int
+    exit_timeout: float
+    sigterm_flush: bool
+    startup_line: bool
+    problems: tuple[str, ...] = field(default=())
+    rejected: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str], *, strict: bool = False) -> Settings:
+        """Return the settings that `environ` holds.
+
+        Never raises unless `strict`: then the first value that cannot be used is a SettingsError.
+        """
+        reader = _Reader(environ)
+        settings = _read(cls, reader)
+        if strict and settings.problems:
+            raise SettingsError(settings.problems[0])
+        return settings
+
+
+class _Reader:
+    """Reads variables out of a mapping and collects a line for each that cannot be used."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.problems: list[str] = []
+        self.rejected: list[str] = []
+
+    def __call__(self, name: str, default: Any = None) -> Any:
+        """Return the value of the variable `name`; unset, empty or unusable gives `default` or the table's."""
+        variable = _BY_NAME[name]
+        fallback = variable.default if default is None else default
+        text = self._environ.get(name, "").strip()
+        if not text:
+            return fallback
+        try:
+            return variable.parser(text)
+        except ValueError:
+            self.complain(name, text, variable.parser.allowed, _shown(fallback, variable.default_text))
+            return fallback
+
+    def is_set(self, name: str) -> bool:
+        return bool(self._environ.get(name, "").strip())
+
+    def complain(self, name: str, text: str, allowed: str, used: str) -> None:
+        shown = "'…'" if name.endswith(_SECRET_VARIABLE_WORDS) else repr(text)
+        self.problems.append(f"{name}={shown} is not {allowed}; using {used}.")
+        self.rejected.append(name)
+
+
+def _shown(fallback: Any, default_text: str) -> str:
+    if fallback is None:
+        return f"the default ({default_text})" if default_text else "none"
+    if isinstance(fallback, bool):
+        return str(fallback).lower()
+    if isinstance(fallback, tuple):
+        return ",".join(fallback)
+    if isinstance(fallback, float):
+        return f"{fallback:g}"
+    return str(fallback) if fallback else "none"
+
+
+def _read(cls: type[Settings], read: _Reader) -> Settings:
+    otlp: dict[Signal, OtlpSettings] = {signal: _read_otlp(read, signal) for signal in SIGNALS}
+    return cls(
+        disabled=read("OTEL_SDK_DISABLED"),
+        config_file=read("OTEL_CONFIG_FILE"),
+        service_name=read("OTEL_SERVICE_NAME"),
+        resource_attributes=read("OTEL_RESOURCE_ATTRIBUTES"),
+        exporters={signal: _read_exporters(read, signal) for signal in SIGNALS},
+        otlp=otlp,
+        spans=_read_batch(read, "BSP", otlp["traces"]),
+        log_records=_read_batch(read, "BLRP", otlp["logs"]),
+        metric_interval=read("OTEL_METRIC_EXPORT_INTERVAL", 5000.0 if otlp["metrics"].is_loopback else 60000.0),
+        metric_timeout=read("OTEL_METRIC_EXPORT_TIMEOUT"),
+        temporality=read("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"),
+        histogram_aggregation=read("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"),
+        exemplar_filter=read("OTEL_METRICS_EXEMPLAR_FILTER"),
+        sampler=read("OTEL_TRACES_SAMPLER"),
+        sampler_arg=_read_sampler_arg(read),
+        id_generator=read("OTEL_PYTHON_ID_GENERATOR"),
+        propagators=read("OTEL_PROPAGATORS"),
+        limits=_read_limits(read),
+        log_bridge=read("OTEL_PYTHON_LOG_AUTO_INSTRUMENTATION"),
+        log_level=read("OTEL_PYTHON_LOG_HANDLER_LEVEL"),
+        log_code_attributes=read("OTEL_PYTHON_LOG_CODE_ATTRIBUTES"),
+        semconv_opt_in=read("OTEL_SEMCONV_STABILITY_OPT_IN"),
+        scrape_host=read("OTEL_EXPORTER_PROMETHEUS_HOST"),
+        scrape_port=read("OTEL_EXPORTER_PROMETHEUS_PORT"),
+        exit_timeout=read("OTEL_FORGE_EXIT_TIMEOUT"),
+        sigterm_flush=read("OTEL_FORGE_SIGTERM_FLUSH"),
+        startup_line=read("OTEL_FORGE_STARTUP_LINE"),
+        problems=tuple(dict.fromkeys(read.problems)),
+        rejected=tuple(dict.fromkeys(read.rejected)),
+    )
+
+
+def _read_sampler_arg(read: _Reader) -> str:
+    """Return the sampler's argument; the ratio samplers need a number from 0 to 1 and get 1 without one."""
+    argument: str = read("OTEL_TRACES_SAMPLER_ARG")
+    if not read("OTEL_TRACES_SAMPLER").lower().endswith("traceidratio"):
+        return argument
+    try:
+        return str(_RATIO(argument)) if argument else "1.0"
+    except ValueError:
+        read.complain("OTEL_TRACES_SAMPLER_ARG", argument, _RATIO.allowed, "1.0")
+        return "1.0"
+
+
+def _read_exporters(read: _Reader, signal: Signal) -> tuple[str, ...]:
+    names: tuple[str, ...] = read(f"OTEL_{signal.upper()}_EXPORTER")
+    return () if "none" in (name.lower() for name in names) else tuple(dict.fromkeys(names))
+
+
+def _read_otlp(read: _Reader, signal: Signal) -> OtlpSettings:
+    def value(suffix: str) -> Any:
+        """Return the signal's own value, or else the one for all signals."""
+        return read(f"OTEL_EXPORTER_OTLP_{signal.upper()}_{suffix}", read(f"OTEL_EXPORTER_OTLP_{suffix}"))
+
+    protocol: str = value("PROTOCOL")
+    return OtlpSettings(
+        endpoint=_endpoint(read, signal, protocol),
+        protocol=protocol,
+        headers=value("HEADERS"),
+        timeout=value("TIMEOUT"),
+        compression=value("COMPRESSION"),
+        certificate=value("CERTIFICATE"),
+        client_key=value("CLIENT_KEY"),
+        client_certificate=value("CLIENT_CERTIFICATE"),
+        insecure=bool(value("INSECURE")),
+    )
+
+
+def _endpoint(read: _Reader, signal: Signal, protocol: str) -> str:
+    """Return the whole address that one signal is sent to (specification: OTLP exporter, endpoint URLs)."""
+    default = "http://localhost:4317" if protocol == "grpc" else "http://localhost:4318"
+    base: str = read("OTEL_EXPORTER_OTLP_ENDPOINT", default)
+    whole = base if protocol == "grpc" else f"{base.rstrip('/')}/v1/{signal}"
+    address: str = read(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT", whole)
+    return address
+
+
+def _read_batch(read: _Reader, prefix: str, otlp: OtlpSettings) -> BatchSettings:
+    queue: int = read(f"OTEL_{prefix}_MAX_QUEUE_SIZE")
+    batch: int = read(f"OTEL_{prefix}_MAX_EXPORT_BATCH_SIZE")
+    if batch > queue:
+        name = f"OTEL_{prefix}_MAX_EXPORT_BATCH_SIZE"
+        if read.is_set(name):
+            read.complain(name, str(batch), f"at most OTEL_{prefix}_MAX_QUEUE_SIZE, which is {queue}", str(queue))
+        else:
+            name = f"OTEL_{prefix}_MAX_QUEUE_SIZE"
+            allowed = f"at least OTEL_{prefix}_MAX_EXPORT_BATCH_SIZE, which is {batch} by default"
+            read.complain(name, str(queue), allowed, f"it with batches of {queue}")
+        batch = queue
+    return BatchSettings(
+        schedule_delay=read(f"OTEL_{prefix}_SCHEDULE_DELAY", 1000.0 if otlp.is_loopback else 5000.0),
+        max_queue_size=queue,
+        max_export_batch_size=batch,
+        export_timeout=read(f"OTEL_{prefix}_EXPORT_TIMEOUT"),
+    )
+
+
+def _read_limits(read: _Reader) -> Limits:
+    count = read("OTEL_ATTRIBUTE_COUNT_LIMIT", 128)
+    length = read("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT")
+    return Limits(
+        span_attributes=read("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", count),
+        span_attribute_length=read("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", length),
+        events=read("OTEL_SPAN_EVENT_COUNT_LIMIT"),
+        links=read("OTEL_SPAN_LINK_COUNT_LIMIT"),
+        event_attributes=read("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", count),
+        link_attributes=read("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", count),
+        log_attributes=read("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", count),
+        log_attribute_length=read("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", length),
+    )
