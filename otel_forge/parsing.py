@@ -99,16 +99,28 @@ def _url(text: str) -> str:
 URL = Parser(_url, "an address such as http://localhost:4318")
 
 
+class PartlyUsable(ValueError):
+    """Some of a list cannot be used; `value` holds the rest."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__("partly usable")
+        self.value = value
+
+
 def _pairs(text: str) -> dict[str, str]:
     """Return ``key=value,key=value`` with percent-encoded values decoded (W3C Baggage form)."""
     pairs: dict[str, str] = {}
+    complete = True
     for item in text.split(","):
         if not item.strip():
             continue
         key, separator, value = item.partition("=")
         if not separator or not key.strip():
-            raise ValueError(item)
+            complete = False
+            continue
         pairs[unquote(key.strip())] = unquote(value.strip())
+    if not complete:
+        raise PartlyUsable(pairs)
     return pairs
 
 

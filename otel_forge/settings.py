@@ -19,7 +19,19 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from otel_forge.errors import SettingsError
-from otel_forge.parsing import BOOLEAN, NAMES, PAIRS, READABLE_FILE, TEXT, URL, Parser, choice, integer, number
+from otel_forge.parsing import (
+    BOOLEAN,
+    NAMES,
+    PAIRS,
+    READABLE_FILE,
+    TEXT,
+    URL,
+    Parser,
+    PartlyUsable,
+    choice,
+    integer,
+    number,
+)
 
 Signal = Literal["traces", "metrics", "logs"]
 SIGNALS: tuple[Signal, ...] = ("traces", "metrics", "logs")
@@ -314,6 +326,14 @@ class Settings:
         return settings
 
 
+def table() -> list[tuple[str, str, str]]:
+    """Return a row for each variable: name, default in words, meaning."""
+    return [
+        (variable.name, variable.default_text or _shown(variable.default, ""), variable.meaning)
+        for variable in VARIABLES
+    ]
+
+
 class _Reader:
     """Reads variables out of a mapping and collects a line for each that cannot be used."""
 
@@ -331,6 +351,9 @@ class _Reader:
             return fallback
         try:
             return variable.parser(text)
+        except PartlyUsable as error:
+            self.complain(name, text, variable.parser.allowed, "the rest of it" if error.value else "none")
+            return error.value
         except ValueError:
             self.complain(name, text, variable.parser.allowed, _shown(fallback, variable.default_text))
             return fallback

@@ -56,6 +56,8 @@ class LogBridge:
                 self.offer(logger, record)
             original(logger, record)
 
+        # Logging skips frames of its own file when it looks for the caller or prints a call stack; this is one of them.
+        call_handlers.__code__ = call_handlers.__code__.replace(co_filename=original.__code__.co_filename)
         setattr(logging.Logger, "callHandlers", call_handlers)  # noqa: B010 - mypy forbids assigning to a method
         return lambda: setattr(logging.Logger, "callHandlers", original)
 

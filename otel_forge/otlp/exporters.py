@@ -68,7 +68,7 @@ def _otlp_http(otlp: OtlpSettings, signal: Signal, on_failure: OnFailure) -> Exp
     address = shown_address(otlp.endpoint)
     session = ExportSession(lambda reason: on_failure(address, reason))
     build = plugins.load(_group(signal), HTTP)
-    implementation = build(endpoint=otlp.endpoint, timeout=otlp.timeout, session=session)
+    implementation = build(endpoint=otlp.endpoint, timeout=otlp.timeout, headers=dict(otlp.headers), session=session)
     return Exporter(HTTP, implementation, address, lambda: session.failure)
 
 

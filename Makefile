@@ -1,0 +1,64 @@
+# The verbs: setup, demo, stop, test, lint, render, constraints, clean.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+EXTRAS := grpc,prometheus,file-configuration
+CODE := otel_forge tests grafana examples
+SAY := @printf '\n== %s\n'
+
+.PHONY: help setup demo stop test lint engines render constraints clean
+
+help:
+	@echo 'make demo         start the stack, the instrumented demo service and traffic; prints the addresses'
+	@echo 'make stop         stop what make demo started'
+	@echo 'make test         everything CI runs: lint, types, layers, all tests against the real back ends'
+	@echo 'make lint         the static checks alone'
+	@echo 'make render       write dashboards, alerts and docs/settings.md again from their sources'
+	@echo 'make constraints  pin the versions that development uses to what is installed now'
+	@echo 'make clean        remove the virtual environment (engines stay in the user cache)'
+
+setup: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(SAY) 'installing otel-forge and its development tools into $(VENV) (about a minute)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]' --group dev
+	touch $@
+
+demo: setup
+	$(SAY) 'starting the back end (the first time, its programs are built: 20 to 40 minutes; afterwards, seconds)'
+	$(BIN)/otel-forge up
+	$(SAY) 'starting Asset Forge under opentelemetry-instrument, with traffic'
+	cd examples/asset_forge && ../../$(BIN)/python -m asset_forge.demo start --detach
+
+stop: setup
+	-cd examples/asset_forge && ../../$(BIN)/python -m asset_forge.demo stop
+	$(BIN)/otel-forge down
+
+engines: setup
+	$(SAY) 'building the native back end (20 to 40 minutes from nothing, seconds from the cache)'
+	$(BIN)/python -m otel_forge.stack.engines build
+
+lint: setup
+	$(SAY) 'checking format, style, types and layers'
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+test: lint engines
+	$(SAY) 'running all tests'
+	$(BIN)/python -m pytest
+
+render: setup
+	$(BIN)/python -m grafana.src
+	$(BIN)/python -m tests.render_settings
+
+constraints: setup
+	$(BIN)/python -m pip freeze --exclude-editable --exclude otel-forge | grep -v ' @ ' > constraints.txt
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

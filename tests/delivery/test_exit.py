@@ -1,0 +1,58 @@
+"""The way out: parallel, bounded, once, and honest."""
+
+from __future__ import annotations
+
+from threading import Barrier, Event
+
+from otel_forge.delivery.accounts import Accounts
+from otel_forge.delivery.exit import Exit
+
+
+def test_signals_are_closed_at_the_same_time() -> None:
+    """Three closers that wait for each other can only end if they run in parallel."""
+    barrier = Barrier(3, timeout=10)
+    closed: list[str] = []
+
+    def closer(name: str) -> None:
+        barrier.wait()
+        closed.append(name)
+
+    Exit(
+        {
+            "traces": lambda: closer("traces"),
+            "metrics": lambda: closer("metrics"),
+            "logs": lambda: closer("logs"),
+        },
+        Accounts(),
+        budget=10,
+    ).close()
+    assert sorted(closed) == ["logs", "metrics", "traces"]
+
+
+def test_a_closer_that_hangs_costs_the_budget_and_what_is_missing_is_said() -> None:
+    """The line has the numbers and the reason."""
+    accounts, said, never = Accounts(), list[str](), Event()
+    accounts.created("traces", 3)
+    accounts.delivered("traces", 1)
+    leaving = Exit({"traces": lambda: bool(never.wait(60))}, accounts, 0.05, lambda name: "timed out", said.append)  # type: ignore[dict-item]
+    leaving.close()
+    assert said == ["exit: 2 spans could not be sent (timed out)."]
+    never.set()
+
+
+def test_closing_twice_does_it_once() -> None:
+    """SIGTERM followed by atexit must not shut down a second time."""
+    closed: list[int] = []
+    leaving = Exit({"traces": lambda: closed.append(1)}, Accounts(), 1)
+    leaving.close()
+    leaving.close()
+    assert closed == [1]
+
+
+def test_nothing_is_said_when_nothing_is_missing() -> None:
+    """A clean exit is silent."""
+    accounts, said = Accounts(), list[str]()
+    accounts.created("logs", 4)
+    accounts.delivered("logs", 4)
+    Exit({}, accounts, 1, say=said.append).close()
+    assert said == []

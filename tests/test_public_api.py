@@ -1,0 +1,29 @@
+"""The public face is small and listed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+
+import tomllib
+
+import otel_forge
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_public_names() -> None:
+    """Adding to the public API is a decision, not an accident."""
+    assert otel_forge.__all__ == ["__version__"]
+
+
+def test_the_installed_version_is_the_one_in_the_source() -> None:
+    """`pip show otel-forge` and `otel_forge.__version__` agree."""
+    assert importlib.metadata.version("otel-forge") == otel_forge.__version__
+
+
+def test_every_dependency_is_a_range() -> None:
+    """Users must be able to live with our requirements: nothing is pinned exactly."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [line for lines in project["optional-dependencies"].values() for line in lines]
+    assert [line for line in project["dependencies"] + extras if "==" in line or ">=" not in line] == []
