@@ -47,7 +47,7 @@ def start_flask(programs: Programs, endpoint: str, **environ: str) -> tuple[Prog
     port = free_port()
     script = programs.write("app.py", FLASK_APP)
     program = programs.instrumented(
-        sys.executable, str(script), str(port), OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, **environ
+        sys.executable, str(script), str(port), flags=(), OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, **environ
     )
     return program, f"http://127.0.0.1:{port}"
 

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
-from pathlib import Path
-
-import tomllib
 
 import otel_forge
-
-ROOT = Path(__file__).parent.parent
 
 
 def test_the_public_names() -> None:
@@ -24,6 +19,6 @@ def test_the_installed_version_is_the_one_in_the_source() -> None:
 
 def test_every_dependency_is_a_range() -> None:
     """Users must be able to live with our requirements: nothing is pinned exactly."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = [line for lines in project["optional-dependencies"].values() for line in lines]
-    assert [line for line in project["dependencies"] + extras if "==" in line or ">=" not in line] == []
+    requirements = [line.split(";")[0] for line in importlib.metadata.requires("otel-forge") or []]
+    assert len(requirements) > 10
+    assert [line for line in requirements if "==" in line or ">=" not in line] == []

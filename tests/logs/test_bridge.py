@@ -23,7 +23,7 @@ def bridged() -> Iterator[InMemoryLogRecordExporter]:
 
 
 def bridge_to_memory(level: str):  # type: ignore[no-untyped-def]
-    exporter = InMemoryLogRecordExporter()
+    exporter = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
     provider = LoggerProvider(shutdown_on_exit=False)
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
     return exporter, LogBridge(provider, level=level).install()
