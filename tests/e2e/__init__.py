@@ -1,0 +1,1 @@
+"""The whole path: real applications, the real Collector, the real stores, asked over their own HTTP APIs."""
