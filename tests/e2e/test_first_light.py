@@ -60,7 +60,7 @@ def test_a_trace_spans_two_services_in_one_tree(stack: Stack, apps: Apps) -> Non
     root = next(span for span in spans if not span.parent_id)
     assert (client.service, client.kind) == ("asset-forge", "SPAN_KIND_CLIENT")
     assert client.parent_id == root.span_id
-    assert root.attributes["http.route"] == "/api/assets/<int:asset_id>/thumbnail"
+    assert root.attributes["http.route"] == "/api/assets/<int:id>/thumbnail"
     assert any(span.attributes.get("db.system.name") == "sqlite" for span in spans)
 
 
