@@ -53,7 +53,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     running = Stack(environ, _stores(ports))
     running.forge("up", "--engine", "native")
     yield running
-    running.forge("down", "--data")
+    running.forge("down", "--data", "--yes")
 
 
 def _require_engines() -> None:
