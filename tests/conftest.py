@@ -10,8 +10,13 @@ from pathlib import Path
 import pytest
 
 from otel_forge import guard
+from otel_forge.errors import EngineUnavailable
+from otel_forge.stack.engines import build_all
+from otel_forge.stack.settings import StackSettings
 from tests.otlp_receiver import OtlpReceiver
 from tests.programs import Programs
+
+NATIVE_ENGINES = ("collector", "prometheus", "loki", "tempo", "alertmanager")
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +40,15 @@ def require_tool(name: str) -> Path:
     if found is None:
         missing(name)
     return Path(str(found))
+
+
+@pytest.fixture(scope="session")
+def native_engines() -> None:
+    """The programs of the native stack: found, taken from the cache or built."""
+    try:
+        build_all(NATIVE_ENGINES, cache=StackSettings.from_env(os.environ).cache_dir, environ=os.environ, progress=None)
+    except EngineUnavailable as reason:
+        missing(str(reason))
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import time
@@ -16,15 +15,10 @@ from asset_forge.demo.services import Ports, Telemetry, command, demo_services, 
 from asset_forge.demo.state import DemoState
 from asset_forge.traffic import TARGETS, Ledger, Traffic, TrafficSettings
 
-from otel_forge.errors import EngineUnavailable
-from otel_forge.stack.engines import build_all
 from otel_forge.stack.ports import PORTS
-from tests.conftest import missing
 from tests.e2e.stores import Stores
 from tests.otlp_receiver import free_port
 from tests.programs import BIN, clean_environ
-
-NATIVE = ("collector", "prometheus", "loki", "tempo", "alertmanager")
 
 
 @dataclass
@@ -44,9 +38,8 @@ class Stack:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(native_engines: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The native stack on free ports, in a state folder of its own."""
-    _require_engines()
     ports = {port.setting: str(free_port()) for port in PORTS}
     state = tmp_path_factory.mktemp("stack")
     environ = {**clean_environ(), **ports, "OTEL_FORGE_STATE_DIR": str(state)}
@@ -54,14 +47,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     running.forge("up", "--engine", "native")
     yield running
     running.forge("down", "--data", "--yes")
-
-
-def _require_engines() -> None:
-    cache = Path(os.environ.get("OTEL_FORGE_CACHE_DIR") or Path.home() / ".cache/otel-forge")
-    try:
-        build_all(NATIVE, cache=cache, environ=os.environ, progress=None)
-    except EngineUnavailable as reason:
-        missing(str(reason))
 
 
 def _stores(ports: Mapping[str, str]) -> Stores:
