@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from otel_forge.errors import SettingsError
 from otel_forge.settings import VARIABLES, Settings, table
+from otel_forge.stack.ports import PORTS
+from otel_forge.stack.settings import RETENTIONS
 
 ROOT = Path(__file__).parent.parent
 
@@ -165,3 +167,12 @@ def test_the_documentation_lists_every_variable_with_its_default() -> None:
     """docs/settings.md and the table of variables say the same."""
     documented = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \|$", (ROOT / "docs/settings.md").read_text(), re.M)
     assert documented == table()
+
+
+def test_the_documentation_lists_every_setting_of_the_stack() -> None:
+    """docs/stack.md has each port and each retention with its default."""
+    page = (ROOT / "docs/stack.md").read_text()
+    rows = [(port.setting, str(port.default)) for port in PORTS] + [
+        (name, default) for name, default, _, _ in RETENTIONS
+    ]
+    assert [row for row in rows if f"| `{row[0]}` | {row[1]} |" not in page] == []
