@@ -1,0 +1,1 @@
+"""Grafana's side of otel-forge: dashboards, data sources and alerts, made by Python, committed as files."""
