@@ -47,6 +47,7 @@ lint: setup
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
+	$(BIN)/mypy --package otel_forge --python-version 3.10
 	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 
 test: lint engines
@@ -54,7 +55,7 @@ test: lint engines
 	$(BIN)/python -m pytest
 
 render: setup
-	$(BIN)/python -m grafana.src
+	$(BIN)/python -m grafana.src.render
 	$(BIN)/python -m tests.render_settings
 
 constraints: setup

@@ -59,9 +59,7 @@ def service_links(condition: str = "", *, span_kind: str = "server") -> list[Das
 def encoded(state: str) -> str:
     """Percent-encode all but Grafana's placeholders, which must reach Grafana as they are."""
     parts = _PLACEHOLDER.split(state)
-    return "".join(
-        part if _PLACEHOLDER.fullmatch(part) else urllib.parse.quote(part, safe="") for part in parts
-    )
+    return "".join(part if _PLACEHOLDER.fullmatch(part) else urllib.parse.quote(part, safe="") for part in parts)
 
 
 def _link(title: str, source: Source, query: dict[str, object]) -> DashboardLink:

@@ -104,8 +104,7 @@ def failures(outcomes: Iterable[Outcome], *, faults_injected: bool) -> list[Outc
 def report(outcomes: Iterable[Outcome]) -> str:
     """Return one line per query: how much it returned, where it stands, and the text that was run."""
     return "\n".join(
-        f"{outcome.error or outcome.count!s:>8}  {outcome.query.where} [{outcome.query.kind}]"
-        f"  {outcome.query.text}"
+        f"{outcome.error or outcome.count!s:>8}  {outcome.query.where} [{outcome.query.kind}]  {outcome.query.text}"
         for outcome in outcomes
     )
 

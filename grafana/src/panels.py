@@ -35,9 +35,7 @@ from grafana.src.sources import LOKI, PROMETHEUS, TEMPO, Source
 # Tables of traces bring units for their own columns; an id is text, even one that looks like a number.
 TEXT = "string"
 
-Panel = TypeVar(
-    "Panel", heatmap.Panel, logs.Panel, nodegraph.Panel, stat.Panel, table.Panel, timeseries.Panel
-)
+Panel = TypeVar("Panel", heatmap.Panel, logs.Panel, nodegraph.Panel, stat.Panel, table.Panel, timeseries.Panel)
 
 
 @dataclass(frozen=True)
@@ -112,9 +110,7 @@ def thresholds(steps: Steps) -> ThresholdsConfig:
     )
 
 
-def promql(
-    expr: str, legend: str = "__auto", *, ref: str = "A", exemplars: bool = False
-) -> prometheus.Dataquery:
+def promql(expr: str, legend: str = "__auto", *, ref: str = "A", exemplars: bool = False) -> prometheus.Dataquery:
     """Return a range query; `exemplars` also draws the traces behind the latency as points."""
     query = prometheus.Dataquery().expr(expr).legend_format(legend).ref_id(ref).range()
     return query.datasource(PROMETHEUS.chosen()).exemplar(exemplars)

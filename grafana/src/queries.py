@@ -26,9 +26,7 @@ Choice = Mapping[str, "str | Sequence[str]"]
 RATE_INTERVAL = "1m"
 STEP = "15s"
 
-_VARIABLE = re.compile(
-    r"\$(?:\{(?P<braced>[A-Za-z_][\w.]*)(?::(?P<format>[\w:]+))?\}|(?P<bare>[A-Za-z_]\w*))"
-)
+_VARIABLE = re.compile(r"\$(?:\{(?P<braced>[A-Za-z_][\w.]*)(?::(?P<format>[\w:]+))?\}|(?P<bare>[A-Za-z_]\w*))")
 # What Grafana fills in from the series that was clicked.
 CLICKED = "__field.labels."
 # Words of a link's query that only a failure or a slow request can answer.
@@ -136,9 +134,7 @@ def dashboard_queries(
             yield from _target_queries(f"{title} / {panel['title']}", target, needs)
 
 
-def link_queries(
-    dashboard: Mapping[str, Any], empty_when_healthy: frozenset[str] = frozenset()
-) -> Iterator[Query]:
+def link_queries(dashboard: Mapping[str, Any], empty_when_healthy: frozenset[str] = frozenset()) -> Iterator[Query]:
     """Yield what every data link asks in Explore."""
     for panel in dashboard["panels"]:
         for link in panel.get("fieldConfig", {}).get("defaults", {}).get("links", []):
@@ -183,8 +179,7 @@ def _service_map(selectors: str | Sequence[str]) -> str:
     """Return what Grafana asks Prometheus for when it draws a service map."""
     wanted = [selectors] if isinstance(selectors, str) else selectors
     rates = [
-        f"sum by (client, server) (rate(traces_service_graph_request_total{selector}[$__range]))"
-        for selector in wanted
+        f"sum by (client, server) (rate(traces_service_graph_request_total{selector}[$__range]))" for selector in wanted
     ]
     return " or ".join(rates)
 

@@ -448,9 +448,7 @@ def _firing(alert: Alert, expected: Firing, dashboard_uid: str) -> Json:
     texts = lanes.texts(alert, ".Value", dashboard_uid)
     return {
         "exp_labels": {**lanes.labels(alert), **series},
-        "exp_annotations": {
-            name: _filled(text, alert, expected.value, series) for name, text in texts.items()
-        },
+        "exp_annotations": {name: _filled(text, alert, expected.value, series) for name, text in texts.items()},
     }
 
 

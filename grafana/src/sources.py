@@ -127,12 +127,10 @@ TRACE_TO_METRICS = (
     ("Span rate of this service", "sum by (span_name) (rate(traces_spanmetrics_calls_total{$__tags}[5m]))"),
     (
         "Failed spans of this service",
-        "sum by (span_name)"
-        ' (rate(traces_spanmetrics_calls_total{$__tags, status_code="STATUS_CODE_ERROR"}[5m]))',
+        'sum by (span_name) (rate(traces_spanmetrics_calls_total{$__tags, status_code="STATUS_CODE_ERROR"}[5m]))',
     ),
     (
         "95th percentile of span duration",
-        "histogram_quantile(0.95, sum by (le, span_name)"
-        " (rate(traces_spanmetrics_latency_bucket{$__tags}[5m])))",
+        "histogram_quantile(0.95, sum by (le, span_name) (rate(traces_spanmetrics_latency_bucket{$__tags}[5m])))",
     ),
 )

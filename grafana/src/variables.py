@@ -35,9 +35,7 @@ def source_variables() -> list[board.DatasourceVariable]:
 def service_variables() -> list[board.QueryVariable]:
     """Return environment, namespace, service and route, each narrowed by those before it."""
     everywhere = f"label_values({REQUESTS}, deployment_environment_name)"
-    in_environment = (
-        f'label_values({REQUESTS}{{deployment_environment_name=~"$environment"}}, service_namespace)'
-    )
+    in_environment = f'label_values({REQUESTS}{{deployment_environment_name=~"$environment"}}, service_namespace)'
     in_namespace = f"label_values({REQUESTS}{{{IN_PLACE}}}, service_name)"
     in_service = f"label_values({REQUESTS}{{{OF_SERVICE}}}, http_route)"
     return [

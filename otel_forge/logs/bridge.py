@@ -50,7 +50,6 @@ class LogBridge:
         """Start listening; return what stops it again."""
         original = logging.Logger.callHandlers
 
-        @functools.wraps(original)
         def call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
             with guard("turning a log record into telemetry"):
                 self.offer(logger, record)
@@ -58,6 +57,7 @@ class LogBridge:
 
         # Logging skips frames of its own file when it looks for the caller or prints a call stack; this is one of them.
         call_handlers.__code__ = call_handlers.__code__.replace(co_filename=original.__code__.co_filename)
+        functools.update_wrapper(call_handlers, original)
         setattr(logging.Logger, "callHandlers", call_handlers)  # noqa: B010 - mypy forbids assigning to a method
         return lambda: setattr(logging.Logger, "callHandlers", original)
 

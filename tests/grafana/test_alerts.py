@@ -58,15 +58,10 @@ def as_prometheus_writes(text: str) -> str:
 def test_both_lanes_say_the_same(prometheus: dict[str, Rule], grafana: dict[str, Rule], name: str) -> None:
     """The same expression, duration, labels and texts, read back from the committed files."""
     ours, theirs = prometheus[name], grafana[name]
-    assert (
-        promql_parser.parse(whole_expression(theirs)).prettify()
-        == promql_parser.parse(ours["expr"]).prettify()
-    )
+    assert promql_parser.parse(whole_expression(theirs)).prettify() == promql_parser.parse(ours["expr"]).prettify()
     assert theirs["for"] == ours["for"]
     assert theirs["labels"] == ours["labels"]
-    assert {key: as_prometheus_writes(text) for key, text in theirs["annotations"].items()} == ours[
-        "annotations"
-    ]
+    assert {key: as_prometheus_writes(text) for key, text in theirs["annotations"].items()} == ours["annotations"]
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=TITLES)
@@ -82,9 +77,7 @@ def test_both_lanes_hold_the_same_alerts(prometheus: dict[str, Rule], grafana: d
     assert list(prometheus) == list(grafana) == TITLES
 
 
-def test_a_change_in_one_lane_only_would_be_seen(
-    prometheus: dict[str, Rule], grafana: dict[str, Rule]
-) -> None:
+def test_a_change_in_one_lane_only_would_be_seen(prometheus: dict[str, Rule], grafana: dict[str, Rule]) -> None:
     """The comparison compares."""
     rule = grafana["ErrorRatioHigh"]
     rule["data"][1]["model"]["conditions"][0]["evaluator"]["params"] = [0.06]

@@ -62,9 +62,7 @@ def named_source_in_a_query(dashboard: Dashboard) -> None:
 
 def named_source_in_a_variable(dashboard: Dashboard) -> None:
     """Name a data source in a variable."""
-    next(v for v in dashboard["templating"]["list"] if v["name"] == "route")["datasource"]["uid"] = (
-        "prometheus"
-    )
+    next(v for v in dashboard["templating"]["list"] if v["name"] == "route")["datasource"]["uid"] = "prometheus"
 
 
 def named_source_in_an_annotation(dashboard: Dashboard) -> None:
@@ -213,9 +211,7 @@ def test_explore_links_carry_the_service_the_clicked_route_and_the_time(
 ) -> None:
     """A click on a line leads to the server spans of that very service and route, and to no others."""
     link = defaults(dashboards["service"])["links"][0]
-    pane = explored(
-        link["url"].replace("${service:pipe}", "shop").replace("${__field.labels.http_route}", "/carts")
-    )
+    pane = explored(link["url"].replace("${service:pipe}", "shop").replace("${__field.labels.http_route}", "/carts"))
     assert pane is not None
     query = pane["queries"][0]
     assert query["queryType"] == "traceql"

@@ -89,9 +89,7 @@ def matrix(*values: str) -> Any:
         ("traceql", "/api/search", {}, 0),
     ],
 )
-def test_what_a_panel_could_draw_is_counted(
-    store: Store, kind: Kind, path: str, answer: Any, expected: int
-) -> None:
+def test_what_a_panel_could_draw_is_counted(store: Store, kind: Kind, path: str, answer: Any, expected: int) -> None:
     """Finite values, lines, traces, exemplars; a series of NaN is as empty as none."""
     store.answers[path] = answer
     assert count(store, kind, "x") == expected
@@ -149,18 +147,14 @@ def outcomes(store: Store, needs: Needs) -> list[Any]:
         ("event", True, False),
     ],
 )
-def test_empty_is_wrong_where_there_had_to_be_something(
-    store: Store, needs: Needs, faults: bool, wrong: bool
-) -> None:
+def test_empty_is_wrong_where_there_had_to_be_something(store: Store, needs: Needs, faults: bool, wrong: bool) -> None:
     """A panel of failures may be empty while all is well, and not once faults were injected."""
     assert bool(failures(outcomes(store, needs), faults_injected=faults)) is wrong
 
 
 def test_an_error_is_wrong_whatever_was_needed_and_is_told(store: Store) -> None:
     """A query that a store refuses is never mistaken for an empty one."""
-    found = check(
-        store.stores(), "shop", start=START, end=END, queries=[Query("here", "promql", "x", "event")]
-    )
+    found = check(store.stores(), "shop", start=START, end=END, queries=[Query("here", "promql", "x", "event")])
     assert failures(found, faults_injected=False) == found
     assert "HTTP 400: parse error at char 7" in report(found)
 
@@ -172,9 +166,7 @@ def test_a_store_that_does_not_answer_is_an_error() -> None:
     assert "ConnectionError" in found.error
 
 
-def test_the_command_fails_when_a_query_returns_nothing(
-    store: Store, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_fails_when_a_query_returns_nothing(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     """For a person with a running stack: one line per query, and how many are wrong."""
     addresses = ["--prometheus", store.url, "--loki", store.url, "--tempo", store.url]
     assert main(["--service", "shop", *addresses]) == 1

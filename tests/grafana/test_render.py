@@ -101,15 +101,9 @@ def test_yaml_files_hold_no_anchors_and_say_who_made_them(copy: Path, path: str)
 def test_panels_fill_the_grid_without_overlap(copy: Path) -> None:
     """No panel lies over another or leaves the 24 columns."""
     taken: set[tuple[int, int]] = set()
-    for panel in json.loads((copy / render.DASHBOARDS / "service.json").read_text(encoding="utf-8"))[
-        "panels"
-    ]:
+    for panel in json.loads((copy / render.DASHBOARDS / "service.json").read_text(encoding="utf-8"))["panels"]:
         place = panel["gridPos"]
-        cells = {
-            (place["x"] + column, place["y"] + row)
-            for column in range(place["w"])
-            for row in range(place["h"])
-        }
+        cells = {(place["x"] + column, place["y"] + row) for column in range(place["w"]) for row in range(place["h"])}
         assert not cells & taken, panel["title"]
         assert max(x for x, _ in cells) < 24, panel["title"]
         taken |= cells

@@ -93,9 +93,7 @@ def unnoticed(promtool: Path, repository: Path, folder: Path, made: list[Mutant]
     for test in sorted((repository / TESTS).glob("*.yaml"), key=lambda path: (SLOW in path.stem, path.stem)):
         concerned = {number: mutant for number, mutant in left.items() if _concerns(test, mutant)}
         passed = _passing(promtool, test, folder / test.stem, concerned)
-        left = {
-            number: mutant for number, mutant in left.items() if number not in concerned or number in passed
-        }
+        left = {number: mutant for number, mutant in left.items() if number not in concerned or number in passed}
     return list(left.values())
 
 

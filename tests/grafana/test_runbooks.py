@@ -59,9 +59,7 @@ def commands(written: str) -> list[list[str]]:
 def queries(alert: Alert, store: str) -> list[str]:
     """Return the queries that a runbook sends to one store."""
     asked = [command for command in commands(text(alert)) if any(part.startswith(store) for part in command)]
-    return [
-        part.split("=", 1)[1] for command in asked for part in command if part.startswith(("query=", "q="))
-    ]
+    return [part.split("=", 1)[1] for command in asked for part in command if part.startswith(("query=", "q="))]
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=TITLES)

@@ -242,9 +242,7 @@ def _by_status() -> timeseries.Panel:
     )
     status = "http_response_status_code"
     links = [
-        traces_link(
-            "Traces with this status", f"span.http.response.status_code = ${{__field.labels.{status}}}"
-        ),
+        traces_link("Traces with this status", f"span.http.response.status_code = ${{__field.labels.{status}}}"),
         logs_link("Logs of the service"),
     ]
     panel = lines(words, "reqps", HALF, links).stacking(StackingConfig().mode(StackingMode.NORMAL))
@@ -365,8 +363,7 @@ def _outbound_duration() -> timeseries.Panel:
 
 def _outbound_links() -> list[board.DashboardLink]:
     clicked = (
-        'span.server.address = "${__field.labels.server_address}"'
-        " && span.server.port = ${__field.labels.server_port}"
+        'span.server.address = "${__field.labels.server_address}" && span.server.port = ${__field.labels.server_port}'
     )
     return service_links(clicked, span_kind="client")
 
@@ -406,9 +403,7 @@ def _lines_by_level() -> timeseries.Panel:
     )
     level = "detected_level"
     clicked = f'| {level}="${{__field.labels.{level}}}"'
-    panel = lines(
-        words, "short", Place(width=24, height=5), [logs_link("Lines of this level", clicked)], LOKI
-    )
+    panel = lines(words, "short", Place(width=24, height=5), [logs_link("Lines of this level", clicked)], LOKI)
     query = logql(f"sum by ({level}) (count_over_time({{{OF_SERVICE}}} [$__auto]))", f"{{{{{level}}}}}")
     return panel.stacking(StackingConfig().mode(StackingMode.NORMAL)).fill_opacity(30).with_target(query)
 
