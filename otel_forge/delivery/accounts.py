@@ -1,14 +1,15 @@
-"""The accounts: how many records were created, delivered and not delivered, by signal.
+"""The accounts: how many records were created, delivered, held and dropped, by signal and reason.
 
-`created` counts what entered the pipeline, `delivered` what the back end took. What is missing between
-them waits in a queue or was lost; at exit nothing waits any more, so the difference is what was lost.
+`created` counts what entered the pipeline, `delivered` what the back end took, `held` what waits for its
+turn, `dropped` what was given up, by reason. ``created = delivered + held + sum(dropped)`` at every moment
+of rest. What is missing between created and delivered at exit was not sent.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from threading import RLock
 
 from otel_forge.settings import SIGNALS, Signal
@@ -18,22 +19,33 @@ ITEM_NAMES: Mapping[Signal, str] = {"traces": "spans", "metrics": "metric points
 
 @dataclass(frozen=True)
 class Account:
-    """The counts of one signal, in items (spans, metric points, log records)."""
+    """The counts of one signal, in items (spans, metric points, log records).
+
+    `failed` counts items of requests that failed in the upstream pipeline, which can't tell what becomes of them.
+    """
 
     created: int = 0
     delivered: int = 0
     failed: int = 0
+    held: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def missing(self) -> int:
         """Items that were created and not delivered: still waiting, or lost."""
         return max(self.created - self.delivered, 0)
 
+    @property
+    def lost(self) -> int:
+        """Items that were given up, for whatever reason."""
+        return sum(self.dropped.values())
+
 
 class Accounts:
     """Counts by signal; safe from any thread and signal handler, and empty again in a forked child."""
 
     def __init__(self) -> None:
+        self._held: dict[Signal, Callable[[], tuple[int, int]]] = {}
         self._reset()
         os.register_at_fork(after_in_child=self._reset)
 
@@ -42,6 +54,7 @@ class Accounts:
         self._created = dict.fromkeys(SIGNALS, 0)
         self._delivered = dict.fromkeys(SIGNALS, 0)
         self._failed = dict.fromkeys(SIGNALS, 0)
+        self._dropped: dict[Signal, dict[str, int]] = {signal: {} for signal in SIGNALS}
 
     def created(self, signal: Signal, items: int = 1) -> None:
         with self._lock:
@@ -55,13 +68,31 @@ class Accounts:
         with self._lock:
             self._failed[signal] += items
 
+    def dropped(self, signal: Signal, reason: str, items: int) -> None:
+        """Count `items` that were given up for `reason`, a word or two such as ``queue full``."""
+        if items:
+            with self._lock:
+                reasons = self._dropped[signal]
+                reasons[reason] = reasons.get(reason, 0) + items
+
+    def watch(self, signal: Signal, waiting: Callable[[], tuple[int, int]]) -> None:
+        """Ask `waiting` at each reading: items that wait uncounted in front of the pipeline, and items held in it."""
+        self._held[signal] = waiting
+
     def read(self) -> Mapping[Signal, Account]:
         """Return the counts of this moment."""
         with self._lock:
-            return {
-                signal: Account(self._created[signal], self._delivered[signal], self._failed[signal])
-                for signal in SIGNALS
-            }
+            return {signal: self._account(signal) for signal in SIGNALS}
+
+    def _account(self, signal: Signal) -> Account:
+        waiting, held = self._held[signal]() if signal in self._held else (0, 0)
+        return Account(
+            self._created[signal] + waiting,
+            self._delivered[signal],
+            self._failed[signal],
+            waiting + held,
+            dict(self._dropped[signal]),
+        )
 
 
 def in_words(counts: Mapping[Signal, int]) -> str:

@@ -27,6 +27,7 @@ class Stack:
 
     environ: Mapping[str, str]
     stores: Stores
+    state: Path
 
     def forge(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run ``otel-forge …`` for this stack; fails the test when the command does."""
@@ -43,7 +44,7 @@ def stack(native_engines: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
     ports = {port.setting: str(free_port()) for port in PORTS}
     state = tmp_path_factory.mktemp("stack")
     environ = {**clean_environ(), **ports, "OTEL_FORGE_STATE_DIR": str(state)}
-    running = Stack(environ, _stores(ports))
+    running = Stack(environ, _stores(ports), state)
     running.forge("up", "--engine", "native")
     yield running
     running.forge("down", "--data", "--yes")

@@ -11,6 +11,8 @@ import pytest
 from grafana.src import live
 from tests.e2e.conftest import Apps, Stack
 from tests.e2e.stores import Span, Stores, eventually
+from tests.otlp_receiver import free_port
+from tests.programs import BIN, Programs, get
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -130,6 +132,24 @@ def test_the_collector_may_stop_and_start_in_the_middle_of_traffic(stack: Stack,
     sending.join(120)
     assert failures == [0]
     assert_all_counted(stack.stores, apps, "httpbin")
+
+
+def test_a_scrape_endpoint_is_scraped_as_of_old(stack: Stack, programs: Programs) -> None:
+    """OTEL_METRICS_EXPORTER=otlp,prometheus: a target file is all that Prometheus needs to pull as well."""
+    port, scrape = free_port(), free_port()
+    programs.instrumented(
+        str(BIN / "gunicorn"), "httpbin:app", "--bind", f"127.0.0.1:{port}", "--no-control-socket",
+        OTEL_SERVICE_NAME="scraped", OTEL_EXPORTER_OTLP_ENDPOINT=stack.stores.otlp,
+        OTEL_METRICS_EXPORTER="otlp,prometheus", OTEL_EXPORTER_PROMETHEUS_PORT=str(scrape),
+    )  # fmt: skip
+    for _ in range(5):
+        get(f"http://127.0.0.1:{port}/get")
+    targets = stack.state / "config/prometheus/targets/scrape"
+    targets.mkdir(exist_ok=True)
+    workers = [f"127.0.0.1:{scrape + offset}" for offset in range(2)]
+    (targets / "test.yaml").write_text(f"- targets: {workers}\n  labels: {{job: asset-forge-api}}\n")
+    counted = 'sum(http_server_request_duration_seconds_count{job="asset-forge-api"})'
+    assert eventually(lambda: stack.stores.number(counted), within=90, until=lambda number: number == 5) == 5
 
 
 def test_the_collector_reports_on_itself_through_its_own_pipe(stack: Stack, apps: Apps) -> None:
