@@ -1,19 +1,20 @@
-# The verbs: setup, demo, stop, test, lint, render, constraints, clean.
+# The verbs: setup, demo, stop, test, bench, lint, engines, render, constraints, clean.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 EXTRAS := grpc,prometheus,file-configuration
-CODE := otel_forge tests grafana examples
+CODE := otel_forge tests grafana examples benchmarks
 SAY := @printf '\n== %s\n'
 
-.PHONY: help setup demo stop test lint engines render constraints clean
+.PHONY: help setup demo stop test bench lint engines render constraints clean
 
 help:
 	@echo 'make demo         start the stack, the instrumented demo service and traffic; prints the addresses'
 	@echo 'make stop         stop what make demo started'
 	@echo 'make test         everything CI runs: lint, types, layers, all tests against the real back ends'
+	@echo 'make bench        measure the cost beside stock OpenTelemetry and write benchmarks/results.md'
 	@echo 'make lint         the static checks alone'
 	@echo 'make render       write dashboards, alerts and docs/settings.md again from their sources'
 	@echo 'make constraints  pin the versions that development uses to what is installed now'
@@ -53,6 +54,10 @@ lint: setup
 test: lint engines
 	$(SAY) 'running all tests'
 	$(BIN)/python -m pytest
+
+bench: setup
+	$(SAY) 'measuring what telemetry costs, side by side with stock (about ten minutes; keep the machine quiet)'
+	$(BIN)/python -m benchmarks full --check
 
 render: setup
 	$(BIN)/python -m grafana.src.render

@@ -218,9 +218,15 @@ VARIABLES: tuple[Variable, ...] = (
         "First port tried for the scrape endpoint; each further worker takes the next.",
     ),
     Variable(
+        "OTEL_FORGE_PIPELINE",
+        choice("lean", "upstream"),
+        "lean",
+        "What records and sends: lean (our own core and instrumentations) or upstream (the OpenTelemetry SDK's).",
+    ),
+    Variable(
         "OTEL_FORGE_EXIT_TIMEOUT",
         number(0, 60, unit="seconds"),
-        1.5,
+        1.2,
         "Seconds that process exit may take to send what is left, all signals in parallel.",
     ),
     Variable(
@@ -307,6 +313,7 @@ class Settings:
     semconv_opt_in: tuple[str, ...]
     scrape_host: str
     scrape_port: int
+    pipeline: str
     exit_timeout: float
     sigterm_flush: bool
     startup_line: bool
@@ -406,6 +413,7 @@ def _read(cls: type[Settings], read: _Reader) -> Settings:
         semconv_opt_in=read("OTEL_SEMCONV_STABILITY_OPT_IN"),
         scrape_host=read("OTEL_EXPORTER_PROMETHEUS_HOST"),
         scrape_port=read("OTEL_EXPORTER_PROMETHEUS_PORT"),
+        pipeline=read("OTEL_FORGE_PIPELINE"),
         exit_timeout=read("OTEL_FORGE_EXIT_TIMEOUT"),
         sigterm_flush=read("OTEL_FORGE_SIGTERM_FLUSH"),
         startup_line=read("OTEL_FORGE_STARTUP_LINE"),

@@ -94,6 +94,7 @@ class Programs:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.environ: dict[str, str] = {}
         self._running: list[Program] = []
 
     def __enter__(self) -> Programs:
@@ -116,7 +117,7 @@ class Programs:
         return self.start(str(BIN / "opentelemetry-instrument"), *flags, *command, **environ)
 
     def start(self, *command: str, **environ: str) -> Program:
-        program = Program(list(command), {**clean_environ(), **environ}, self.folder)
+        program = Program(list(command), {**clean_environ(), **self.environ, **environ}, self.folder)
         self._running.append(program)
         return program
 

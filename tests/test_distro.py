@@ -43,6 +43,14 @@ LEFTOVERS = """
 """
 
 
+@pytest.fixture(params=["upstream", "lean"], autouse=True)
+def pipeline(request: pytest.FixtureRequest, programs: Programs) -> str:
+    """Both pipelines meet the user in the same way."""
+    chosen: str = request.param
+    programs.environ["OTEL_FORGE_PIPELINE"] = chosen
+    return chosen
+
+
 def start_flask(programs: Programs, endpoint: str, **environ: str) -> tuple[Program, str]:
     port = free_port()
     script = programs.write("app.py", FLASK_APP)

@@ -26,7 +26,7 @@ class Exit:
 
     def __init__(
         self,
-        closers: Mapping[Signal, Callable[[], None]],
+        closers: Mapping[Signal, Callable[[], object]],
         accounts: Accounts,
         budget: float,
         explain: Callable[[Signal], str] = lambda signal: "",
@@ -71,7 +71,7 @@ class Exit:
         os.kill(os.getpid(), number)
 
 
-def _run_in_parallel(closers: Sequence[Callable[[], None]], budget: float) -> None:
+def _run_in_parallel(closers: Sequence[Callable[[], object]], budget: float) -> None:
     deadline = time.monotonic() + budget
     threads = [Thread(target=_guarded, args=(closer,), name="otel-forge-exit", daemon=True) for closer in closers]
     for thread in threads:
@@ -80,6 +80,6 @@ def _run_in_parallel(closers: Sequence[Callable[[], None]], budget: float) -> No
         thread.join(max(deadline - time.monotonic(), 0))
 
 
-def _guarded(closer: Callable[[], None]) -> None:
+def _guarded(closer: Callable[[], object]) -> None:
     with guard("closing one signal at exit"):
         closer()

@@ -1,19 +1,18 @@
 """The exporters of a signal, by the names in ``OTEL_*_EXPORTER``.
 
-A name that cannot be had costs only itself: it is said in one line, and if nothing else is left, OTLP
-over HTTP takes its place.
+A name that cannot be had costs only itself: it is said in one line, and if nothing else is left, OTLP takes its
+place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from otel_forge import plugins
-from otel_forge.otlp.session import ExportSession
-from otel_forge.settings import OtlpSettings, Settings, Signal
+from otel_forge.settings import SIGNALS, OtlpSettings, Settings, Signal
 
 Complain = Callable[[str], None]
 OnFailure = Callable[[str, str], None]  # address, reason
@@ -43,14 +42,32 @@ def shown_address(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}{port}"
 
 
+def with_known_exporters(settings: Settings, complain: Complain) -> Settings:
+    """Return the settings with only such exporters as can be had; others are said, and otlp serves if none is left."""
+    return replace(settings, exporters={signal: _known(settings, signal, complain) for signal in SIGNALS})
+
+
+def _known(settings: Settings, signal: Signal, complain: Complain) -> tuple[str, ...]:
+    wanted = settings.exporters[signal]
+    always = {"otlp", HTTP, GRPC, *([SCRAPE] if signal == "metrics" else [])}
+    known = tuple(name for name in wanted if name.lower() in always or plugins.find(_group(signal), name))
+    for name in wanted:
+        if name not in known:
+            offered = ", ".join(dict.fromkeys(["otlp", "none", *plugins.installed(_group(signal))]))
+            complain(
+                f"OTEL_{signal.upper()}_EXPORTER={name!r} is not one of {offered}; using {','.join(known) or 'otlp'}."
+            )
+    return known or ("otlp",) if wanted else ()
+
+
 def build_exporters(settings: Settings, signal: Signal, complain: Complain, on_failure: OnFailure) -> list[Exporter]:
     """Return the exporters that the settings name for `signal`; the scrape endpoint is not one of them.
 
-    `complain` is told what cannot be had, at once; `on_failure` each request that fails later, from an export thread.
+    `complain` is told what cannot be started, at once; `on_failure` each request that fails later, from an export
+    thread.
     """
-    wanted = [name for name in settings.exporters[signal] if not (signal == "metrics" and name == SCRAPE)]
-    built = [exporter for name in wanted if (exporter := _build(settings, signal, name, complain, on_failure))]
-    return built if built or not wanted else [_otlp_http(settings.otlp[signal], signal, on_failure)]
+    wanted = [name for name in settings.exporters[signal] if not (signal == "metrics" and name.lower() == SCRAPE)]
+    return [exporter for name in wanted if (exporter := _build(settings, signal, name, complain, on_failure))]
 
 
 def _build(settings: Settings, signal: Signal, name: str, complain: Complain, on_failure: OnFailure) -> Exporter | None:
@@ -65,6 +82,8 @@ def _build(settings: Settings, signal: Signal, name: str, complain: Complain, on
 
 
 def _otlp_http(otlp: OtlpSettings, signal: Signal, on_failure: OnFailure) -> Exporter:
+    from otel_forge.otlp.session import ExportSession  # brings requests, 50 ms that the lean pipeline never needs
+
     address = shown_address(otlp.endpoint)
     session = ExportSession(lambda reason: on_failure(address, reason))
     build = plugins.load(_group(signal), HTTP)
@@ -99,12 +118,6 @@ def _http_instead_of_grpc(otlp: OtlpSettings, signal: Signal) -> OtlpSettings:
 def _plugin(signal: Signal, name: str, complain: Complain) -> Exporter | None:
     try:
         implementation = plugins.load(_group(signal), name)()
-    except LookupError:
-        offered = ", ".join(dict.fromkeys(["otlp", "none", *plugins.installed(_group(signal))]))
-        complain(
-            f"OTEL_{signal.upper()}_EXPORTER={name!r} is not one of {offered}; using otlp unless another is named."
-        )
-        return None
     except Exception as error:  # noqa: BLE001 - whatever a third-party exporter raises costs only itself
         complain(f"OTEL_{signal.upper()}_EXPORTER={name!r} cannot be started ({type(error).__name__}: {error}).")
         return None

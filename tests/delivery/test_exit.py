@@ -34,7 +34,7 @@ def test_a_closer_that_hangs_costs_the_budget_and_what_is_missing_is_said() -> N
     accounts, said, never = Accounts(), list[str](), Event()
     accounts.created("traces", 3)
     accounts.delivered("traces", 1)
-    leaving = Exit({"traces": lambda: bool(never.wait(60))}, accounts, 0.05, lambda name: "timed out", said.append)  # type: ignore[dict-item]
+    leaving = Exit({"traces": lambda: bool(never.wait(60))}, accounts, 0.05, lambda name: "timed out", said.append)
     leaving.close()
     assert said == ["exit: 2 spans could not be sent (timed out)."]
     never.set()

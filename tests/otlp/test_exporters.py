@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from otel_forge.otlp.exporters import build_exporters, shown_address
+from otel_forge.otlp.exporters import build_exporters, shown_address, with_known_exporters
 from otel_forge.settings import Settings
 
 
@@ -33,17 +33,18 @@ def test_names_and_protocols_choose_the_exporter(environ: dict[str, str], names:
 def test_an_unknown_name_is_one_line_and_otlp_takes_over() -> None:
     """Telemetry flows with a working default."""
     said: list[str] = []
-    (exporter,) = build_exporters(Settings.from_env({"OTEL_TRACES_EXPORTER": "jaeger"}), "traces", said.append, ignore)
-    assert exporter.name == "otlp_proto_http"
+    settings = with_known_exporters(Settings.from_env({"OTEL_TRACES_EXPORTER": "jaeger"}), said.append)
+    assert settings.exporters["traces"] == ("otlp",)
     assert said[0].startswith("OTEL_TRACES_EXPORTER='jaeger' is not one of otlp, none, console")
+    assert said[0].endswith("; using otlp.")
 
 
 def test_an_unknown_name_beside_a_known_one_costs_only_itself() -> None:
     """The others stay as they were named."""
     said: list[str] = []
-    settings = Settings.from_env({"OTEL_TRACES_EXPORTER": "jaeger,console"})
-    assert [exporter.name for exporter in build_exporters(settings, "traces", said.append, ignore)] == ["console"]
-    assert len(said) == 1
+    settings = with_known_exporters(Settings.from_env({"OTEL_TRACES_EXPORTER": "jaeger,console"}), said.append)
+    assert settings.exporters["traces"] == ("console",)
+    assert [line.endswith("; using console.") for line in said] == [True]
 
 
 def test_grpc_without_its_package_becomes_http_on_the_http_port(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,94 @@
+"""One virtual environment for each variant, kept in the user's cache under a hash of what it holds.
+
+So stock, ours and the others never meet: two distros in one environment would be a lottery.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.variants import Variant
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+_COMPLETE = "complete"
+_INSTALL_SECONDS = 600
+
+
+class CannotInstall(Exception):
+    """A variant's packages could not be installed; the message is the installer's last line."""
+
+
+def cache_folder(environ: Mapping[str, str]) -> Path:
+    """Return the folder below which the environments are kept."""
+    if environ.get("OTEL_FORGE_CACHE_DIR"):
+        return Path(environ["OTEL_FORGE_CACHE_DIR"]) / "benchmarks"
+    base = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "otel-forge" / "benchmarks"
+
+
+def folder_of(variant: Variant, cache: Path, checkout: Path = CHECKOUT) -> Path:
+    """Return where the environment of `variant` lives: its name and a hash of all that decides what is in it."""
+    parts = [sys.version, sys.executable, *variant.requirements()]
+    if variant.pinned:
+        parts.append((checkout / "constraints.txt").read_text())
+    if _is_ours(variant):
+        parts += [str(checkout), (checkout / "pyproject.toml").read_text()]
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    shared = "forge" if _is_ours(variant) else variant.name
+    return cache / f"{shared}-{digest[:16]}"
+
+
+def environment(variant: Variant, cache: Path, checkout: Path = CHECKOUT) -> Path:
+    """Return the ``bin`` folder of the variant's environment, which is made if it is not there.
+
+    Raises CannotInstall.
+    """
+    folder = folder_of(variant, cache, checkout)
+    cache.mkdir(parents=True, exist_ok=True)
+    with _locked(folder.with_suffix(".lock")):
+        if not (folder / _COMPLETE).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            _install(variant, folder, checkout)
+            (folder / _COMPLETE).touch()
+    return folder / "bin"
+
+
+def _install(variant: Variant, folder: Path, checkout: Path) -> None:
+    requirements = [part.format(checkout=checkout) for part in variant.requirements()]
+    constraints = ["--constraint", str(checkout / "constraints.txt")] if variant.pinned else []
+    pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "--quiet"]
+    _run([sys.executable, "-m", "venv", "--without-pip", str(folder)])
+    _run([*pip, *constraints, *requirements])
+
+
+def _run(command: list[str]) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_INSTALL_SECONDS, env=_clean())
+    except subprocess.TimeoutExpired as error:
+        raise CannotInstall(f"not installed within {_INSTALL_SECONDS} s") from error
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        raise CannotInstall(lines[-1] if lines else f"the installer ended with status {done.returncode}")
+
+
+def _clean() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "PYTHONPATH"))}
+
+
+def _is_ours(variant: Variant) -> bool:
+    return any("{checkout}" in part for part in variant.packages)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,62 @@
+"""What a forked child must forget or renew, in one list.
+
+``os.fork`` runs Python's own hooks; uWSGI forks its workers in C and runs only those given to its
+``post_fork_hook``, so inside uWSGI the same list is hung there as well.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+_callbacks: list[weakref.WeakMethod[Callable[[], None]]] = []
+_registered = False
+_last_run = 0
+
+
+def on_fork_in_child(method: Callable[[], None]) -> None:
+    """Call the bound `method` in every forked child, as long as its object lives, in the order of registration."""
+    _register_once()
+    _callbacks.append(weakref.WeakMethod(method))
+
+
+def run_in_child() -> None:
+    """Run all callbacks, once in each process, though Python and uWSGI may both ask for it."""
+    global _last_run
+    if _last_run == os.getpid():
+        return
+    _last_run = os.getpid()
+    for reference in list(_callbacks):
+        method = reference()
+        if method is None:
+            _callbacks.remove(reference)
+        else:
+            method()
+
+
+def _register_once() -> None:
+    global _registered
+    if _registered:
+        return
+    _registered = True
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=run_in_child)
+    _register_with_uwsgi()
+
+
+def _register_with_uwsgi() -> None:
+    try:
+        server: Any = import_module("uwsgi")  # exists only inside a uWSGI process
+    except ImportError:
+        return
+    earlier = getattr(server, "post_fork_hook", None)
+
+    def hook() -> None:
+        run_in_child()
+        if earlier is not None:
+            earlier()
+
+    server.post_fork_hook = hook

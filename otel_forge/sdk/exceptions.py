@@ -1,0 +1,173 @@
+"""Exceptions, recorded lightly: a summary in the request, the text on the delivery thread.
+
+Formatting a traceback reads source lines and costs hundreds of microseconds. The summary keeps what the
+text is made from: the exception's own words, its chain, and for each frame the code object and the
+instruction. It keeps no frame and no exception alive, hence no locals of the application.
+
+The words come from ``traceback.TracebackException(limit=0)``: it does everything except walking the stack,
+so that notes, groups, syntax errors and "did you mean" suggestions are the interpreter's own. The frames
+are put in when the text is asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from traceback import FrameSummary, StackSummary, TracebackException
+from types import CodeType, TracebackType
+from typing import Any, cast
+
+_Frame = tuple[CodeType, int, int, Any, Any]  # code, instruction, line, module's name, module's loader
+MAX_FRAMES = 2000  # a RecursionError has a thousand by default; formatting folds repetitions
+
+
+class Stacktrace:
+    """The text of an exception's traceback, formatted when first asked for with ``str``."""
+
+    __slots__ = ("_error", "_frames", "_text")
+
+    def __init__(self, exception: BaseException) -> None:
+        self._text: str | None = None
+        self._frames: list[tuple[TracebackException, list[_Frame]]] = []
+        self._error = TracebackException(
+            type(exception), exception, exception.__traceback__, limit=0, lookup_lines=False, compact=True
+        )
+        self._gather(self._error, exception)
+
+    def _gather(self, error: TracebackException, exception: BaseException) -> None:
+        """Keep the frames of `exception` and of all it is linked to; `error` is its mirror image and has no cycles."""
+        pending: list[tuple[TracebackException, BaseException]] = [(error, exception)]
+        while pending:
+            image, original = pending.pop()
+            self._frames.append((image, _frames(original.__traceback__)))
+            for link, target in ((image.__cause__, original.__cause__), (image.__context__, original.__context__)):
+                if link is not None and target is not None:
+                    pending.append((link, target))
+            members = getattr(image, "exceptions", None)
+            if members:
+                pending.extend(zip(members, original.exceptions, strict=False))  # type: ignore[attr-defined]
+
+    def __str__(self) -> str:
+        if self._text is None:
+            for image, frames in self._frames:
+                image.stack = _stack(frames)
+            self._text = "".join(self._error.format())
+            self._frames = []
+        return self._text
+
+
+def exception_attributes(exception: BaseException) -> dict[str, Any]:
+    """Return type, message and stack trace of `exception` as attributes; the stack trace is a `Stacktrace`."""
+    return {
+        "exception.type": type_name(exception),
+        "exception.message": message(exception),
+        "exception.stacktrace": _stacktrace(exception),
+    }
+
+
+def settle(attributes: dict[str, Any]) -> None:
+    """Put the text in the place of a `Stacktrace` in `attributes`."""
+    stacktrace = attributes.get("exception.stacktrace")
+    if type(stacktrace) is Stacktrace:
+        try:
+            attributes["exception.stacktrace"] = str(stacktrace)
+        except Exception as error:  # noqa: BLE001 - source code that cannot be read must not cost the record
+            attributes["exception.stacktrace"] = f"<stack trace cannot be formatted: {type(error).__name__}>"
+
+
+def type_name(exception: BaseException) -> str:
+    """Return the qualified name of the exception's class, without ``builtins``."""
+    kind = type(exception)
+    module = kind.__module__
+    return f"{module}.{kind.__qualname__}" if module and module != "builtins" else kind.__qualname__
+
+
+def message(exception: BaseException) -> str:
+    """Return the exception's text; one that cannot be printed says so, as in a traceback."""
+    try:
+        return str(exception)
+    except Exception:  # noqa: BLE001 - the application's own __str__
+        return "<exception str() failed>"
+
+
+def _stacktrace(exception: BaseException) -> Any:
+    try:
+        return Stacktrace(exception)
+    except Exception as error:  # noqa: BLE001 - an exception with hostile attributes
+        return f"<stack trace cannot be read: {type(error).__name__}>"
+
+
+def _frames(traceback: TracebackType | None) -> list[_Frame]:
+    frames: list[_Frame] = []
+    while traceback is not None and len(frames) < MAX_FRAMES:
+        frame = traceback.tb_frame
+        module = frame.f_globals
+        frames.append(
+            (frame.f_code, traceback.tb_lasti, traceback.tb_lineno, module.get("__name__"), module.get("__loader__"))
+        )
+        traceback = traceback.tb_next
+    return frames
+
+
+class _FrameImage:
+    """What a formatter reads of a frame; there are no locals in it."""
+
+    __slots__ = ("f_code", "f_globals", "f_locals")
+
+    def __init__(self, code: CodeType, name: Any, loader: Any) -> None:
+        self.f_code = code
+        self.f_globals = {"__name__": name, "__loader__": loader}
+        self.f_locals: dict[str, Any] = {}
+
+
+class _Stack(StackSummary):
+    """Frames that are printed from a table of texts: a service fails in the same places again and again."""
+
+    def format(self, **options: Any) -> list[str]:
+        """Return the text of each frame, as the interpreter would print it."""
+        frames = cast("list[_Frame]", list(self))
+        if len(frames) > _FOLDED and _repeats(frames):
+            return _summary(frames).format(**options)
+        return [_FRAME_TEXTS.get(frame[:3]) or _frame_text(frame) for frame in frames]
+
+
+_FRAME_TEXTS: dict[tuple[CodeType, int, int], str] = {}
+_MOST_TEXTS = 4096
+_FOLDED = 3  # from the fourth frame of the same line on, the interpreter prints how often it was repeated
+
+
+def _frame_text(frame: _Frame) -> str:
+    if len(_FRAME_TEXTS) >= _MOST_TEXTS:
+        _FRAME_TEXTS.clear()
+    text = _FRAME_TEXTS[frame[:3]] = "".join(_summary([frame]).format())
+    return text
+
+
+def _repeats(frames: list[_Frame]) -> bool:
+    return any(frame[0] is after[0] and frame[2] == after[2] for frame, after in zip(frames, frames[1:], strict=False))
+
+
+def _stack(frames: list[_Frame]) -> StackSummary:
+    return _Stack(cast("list[FrameSummary]", frames))
+
+
+def _summary(frames: list[_Frame]) -> StackSummary:
+    """Return the summary that the interpreter itself would have made, with the marks under the failing expression."""
+    precise = getattr(StackSummary, "_extract_from_extended_frame_gen", None)
+    if precise is not None:
+        return precise(_with_positions(frames))  # type: ignore[no-any-return]
+    return StackSummary.extract((_FrameImage(code, name, loader), line) for code, _, line, name, loader in frames)  # type: ignore[misc]
+
+
+def _with_positions(frames: list[_Frame]) -> Iterator[tuple[_FrameImage, tuple[int | None, ...]]]:
+    for code, instruction, line, name, loader in frames:
+        yield _FrameImage(code, name, loader), _position(code, instruction, line)
+
+
+def _position(code: CodeType, instruction: int, line: int) -> tuple[int | None, ...]:
+    if sys.version_info < (3, 11) or instruction < 0:
+        return line, None, None, None
+    for index, position in enumerate(code.co_positions()):
+        if index == instruction // 2:
+            return (line, *position[1:]) if position[0] is None else position
+    return line, None, None, None

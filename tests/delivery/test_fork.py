@@ -1,0 +1,63 @@
+"""What runs in a forked child: every callback whose object lives, once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from otel_forge.delivery import fork
+
+
+class Counter:
+    """Counts its calls."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def call(self) -> None:
+        self.calls += 1
+
+
+def in_child(check: Any) -> bool:
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if check() else 1)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def test_callbacks_run_once_in_each_child_and_never_in_the_parent() -> None:
+    """Even if uWSGI's hook runs them as well."""
+    counter = Counter()
+    fork.on_fork_in_child(counter.call)
+
+    def once() -> bool:
+        fork.run_in_child()
+        return counter.calls == 1 and in_child(lambda: counter.calls == 2)
+
+    assert in_child(once)
+    assert counter.calls == 0
+
+
+def test_an_object_that_is_gone_is_not_kept_for_its_callback() -> None:
+    """Callbacks are held weakly."""
+    counter = Counter()
+    fork.on_fork_in_child(counter.call)
+    before = len(fork._callbacks)
+    del counter
+    assert in_child(lambda: len(fork._callbacks) < before)
+
+
+def test_uwsgi_gets_the_same_callbacks_beside_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its hook of before is still called."""
+    called: list[str] = []
+    uwsgi: Any = ModuleType("uwsgi")
+    uwsgi.post_fork_hook = lambda: called.append("earlier")
+    monkeypatch.setitem(sys.modules, "uwsgi", uwsgi)
+    monkeypatch.setattr(fork, "run_in_child", lambda: called.append("ours"))
+    fork._register_with_uwsgi()
+    uwsgi.post_fork_hook()
+    assert called == ["ours", "earlier"]

@@ -1,0 +1,277 @@
+"""The pipeline from ring to back end: batches, flushing, closing, forking, and the accounts of it all."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from threading import Event, Thread, get_ident
+from typing import Any
+
+import pytest
+
+from otel_forge.delivery.accounts import Account, Accounts
+from otel_forge.delivery.answers import Outcome, Verdict
+from otel_forge.delivery.batch import Batch
+from otel_forge.delivery.courier import Courier
+from otel_forge.delivery.pipeline import Pipeline
+from otel_forge.settings import BatchSettings
+from tests.delivery.scripted import eventually
+
+SLOW = BatchSettings(schedule_delay=3_600_000, max_queue_size=2048, max_export_batch_size=512, export_timeout=30_000)
+DELIVERED = Outcome(Verdict.DELIVERED)
+
+
+class Record:
+    """The least that the pipeline needs of a record."""
+
+    scope = "scope"
+
+    def __init__(self, data: bytes = b"x", settle: Callable[[], None] = lambda: None) -> None:
+        self.data = data
+        self.settle = settle
+
+
+class Sending:
+    """A back end in memory."""
+
+    def __init__(self, answer: Callable[[bytes], Outcome] = lambda body: DELIVERED) -> None:
+        self.answer = answer
+        self.bodies: list[bytes] = []
+        self.closed = Event()
+
+    def send(self, body: bytes, timeout: float | None = None) -> Outcome:
+        outcome = self.answer(body)
+        if outcome.verdict is Verdict.DELIVERED:
+            self.bodies.append(body)
+        return outcome
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+class Scene:
+    """A pipeline with its surroundings."""
+
+    def __init__(self, sending: Sending, batch: BatchSettings = SLOW, **options: Any) -> None:
+        self.sending = sending
+        self.accounts = Accounts()
+        courier = Courier("traces", sending, _joined, self.accounts)
+        self.pipeline = Pipeline("traces", lambda record: record.data, courier, self.accounts, batch, **options)
+
+    @property
+    def account(self) -> Account:
+        return self.accounts.read()["traces"]
+
+    def check(self) -> Account:
+        """Return the account, having checked that it adds up."""
+        account = self.account
+        assert account.created == account.delivered + account.held + account.lost
+        return account
+
+
+def _joined(batch: Batch) -> bytes:
+    return b"".join(data for _, data, _ in batch.fragments)
+
+
+@contextmanager
+def running(
+    answer: Callable[[bytes], Outcome] = lambda body: DELIVERED, batch: BatchSettings = SLOW, **options: Any
+) -> Iterator[Scene]:
+    scene = Scene(Sending(answer), batch, **options)
+    yield scene
+    scene.pipeline.close(5)
+
+
+def test_records_wait_for_the_interval_and_then_go_in_one_request() -> None:
+    """No thread before the first record."""
+    with running(batch=replace(SLOW, schedule_delay=50)) as scene:
+        for _ in range(3):
+            scene.pipeline.append(Record())
+        eventually(lambda: scene.sending.bodies)
+        assert scene.sending.bodies == [b"xxx"]
+        assert scene.check() == Account(created=3, delivered=3)
+
+
+def test_a_full_batch_does_not_wait() -> None:
+    """The thread is woken; the interval here is an hour."""
+    with running() as scene:
+        for _ in range(512):
+            scene.pipeline.append(Record())
+        eventually(lambda: scene.sending.bodies)
+        assert scene.check().delivered == 512
+
+
+def test_requests_are_bounded_by_count_and_by_bytes() -> None:
+    """Whichever comes first."""
+    with running(max_batch_bytes=100) as scene:
+        for data in [b"a" * 60, b"b" * 60, b"c" * 250, b"d"]:
+            scene.pipeline.append(Record(data))
+        assert scene.pipeline.flush(5)
+        assert [len(body) for body in scene.sending.bodies] == [120, 250, 1]
+
+
+def test_flush_says_whether_everything_was_taken() -> None:
+    """False, within its time, if the back end does not answer; then nothing is lost either."""
+    outcomes = [Outcome(Verdict.LATER, "down")]
+    with running(lambda body: outcomes.pop() if outcomes else DELIVERED) as scene:
+        assert scene.pipeline.flush(1)
+        scene.pipeline.append(Record())
+        assert not scene.pipeline.flush(5)
+        assert scene.check() == Account(created=1, held=1)
+        assert scene.pipeline.flush(5)
+        assert scene.check() == Account(created=1, delivered=1)
+
+
+def test_flush_is_false_when_something_was_refused() -> None:
+    """The ring is empty then, but nothing has arrived."""
+    with running(lambda body: Outcome(Verdict.REFUSED, "HTTP 400")) as scene:
+        scene.pipeline.append(Record())
+        assert not scene.pipeline.flush(5)
+        assert scene.check() == Account(created=1, dropped={"refused": 1})
+
+
+def test_flush_and_close_are_bounded_while_the_back_end_hangs() -> None:
+    """The caller's time, not the sender's; what is held is said to be held."""
+    release = Event()
+
+    def hang(body: bytes) -> Outcome:
+        release.wait(20)
+        return DELIVERED
+
+    scene = Scene(Sending(hang))
+    scene.pipeline.append(Record())
+    started = time.monotonic()
+    assert not scene.pipeline.flush(0.2)
+    assert not scene.pipeline.close(0.2)
+    assert time.monotonic() - started < 2
+    assert scene.check() == Account(created=1, held=1)
+    release.set()
+    eventually(lambda: scene.account.delivered == 1)
+    assert scene.sending.closed.wait(5)
+
+
+def test_closing_delivers_what_is_left_and_later_records_are_counted_as_dropped() -> None:
+    """Nothing is sent after the end."""
+    with running() as scene:
+        scene.pipeline.append(Record())
+        assert scene.pipeline.close(5)
+        assert scene.sending.closed.wait(5)
+        scene.pipeline.append(Record())
+        assert scene.check() == Account(created=2, delivered=1, dropped={"after the end": 1})
+        assert not scene.pipeline.flush(1)
+
+
+def test_a_pipeline_that_was_never_used_closes_at_once() -> None:
+    """Without a thread."""
+    scene = Scene(Sending())
+    assert scene.pipeline.close(5)
+    assert scene.pipeline.close(5)
+
+
+def test_a_record_that_cannot_be_encoded_costs_only_itself() -> None:
+    """One that changes while it is read gets a second look."""
+    failures = [RuntimeError("dictionary changed size during iteration")]
+
+    def changing() -> None:
+        if failures:
+            raise failures.pop()
+
+    with running() as scene:
+        for record in (Record(b"a"), Record(b""), Record(b"b", changing)):
+            scene.pipeline.append(record)
+        scene.pipeline.flush(5)
+        assert scene.sending.bodies == [b"ab"]
+        assert scene.check() == Account(created=3, delivered=2, dropped={"not encodable": 1})
+
+
+@pytest.mark.gate
+def test_accounts_are_exact_under_32_threads_with_overflow_and_refusals() -> None:
+    """R1: created = delivered + held + dropped, and the back end has exactly what is said to be delivered."""
+    count = 0
+
+    def moody(body: bytes) -> Outcome:
+        nonlocal count
+        count += 1
+        if count % 7 == 0:
+            return Outcome(Verdict.REFUSED, "HTTP 400")
+        if count % 5 == 0 and len(body) > 1:
+            return Outcome(Verdict.TOO_LARGE, "HTTP 413")
+        return DELIVERED
+
+    small = replace(SLOW, max_queue_size=200, max_export_batch_size=50)
+    with running(moody, small) as scene:
+
+        def append() -> None:
+            for _ in range(2000):
+                scene.pipeline.append(Record())
+
+        threads = [Thread(target=append) for _ in range(32)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        scene.pipeline.close(20)
+        account = scene.check()
+        assert account.created == 64000
+        assert account.held == 0
+        assert account.dropped["queue full"] > 0
+        assert sum(map(len, scene.sending.bodies)) == account.delivered
+
+
+def test_a_forked_child_starts_anew_and_sends_only_its_own() -> None:
+    """The parent's records stay the parent's; the child's thread starts with the child's first record."""
+    with running() as scene:
+        for _ in range(5):
+            scene.pipeline.append(Record(b"p"))
+        scene.pipeline.flush(5)
+        scene.pipeline.append(Record(b"p"))
+        child = os.fork()
+        if child == 0:
+            scene.sending.bodies.clear()
+            fresh = scene.account == Account()
+            scene.pipeline.append(Record(b"c"))
+            sent = scene.pipeline.flush(5) and scene.sending.bodies == [b"c"]
+            os._exit(0 if fresh and sent and scene.account == Account(created=1, delivered=1) else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert scene.pipeline.flush(5)
+        assert scene.sending.bodies == [b"ppppp", b"p"]
+        assert scene.check() == Account(created=6, delivered=6)
+
+
+def test_forking_under_load_never_hangs_a_child() -> None:
+    """Whatever locks other threads held, the child's are new."""
+    with running(batch=replace(SLOW, max_queue_size=100, max_export_batch_size=10)) as scene:
+        stop = Event()
+
+        def append() -> None:
+            while not stop.is_set():
+                scene.pipeline.append(Record())
+
+        threads = [Thread(target=append) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(20):
+                child = os.fork()
+                if child == 0:
+                    scene.pipeline.append(Record())
+                    os._exit(0 if scene.pipeline.flush(10) else 1)
+                assert os.waitpid(child, 0)[1] == 0
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+
+def test_records_are_settled_and_encoded_on_the_delivery_thread() -> None:
+    """Not on the thread that made them."""
+    threads: list[int] = []
+    prepared: list[int] = []
+    with running(prepare_thread=lambda: prepared.append(get_ident())) as scene:
+        scene.pipeline.append(Record(settle=lambda: threads.append(get_ident())))
+        scene.pipeline.flush(5)
+    assert threads == prepared
+    assert threads != [get_ident()]
