@@ -15,6 +15,7 @@ from opentelemetry.instrumentation.sqlcommenter_utils import _add_sql_comment
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import SpanKind
+from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.test import create_environ
 
 from otel_forge import guard
@@ -34,11 +35,10 @@ def build_app() -> Flask:
     return app
 
 
-def serve(app: Flask, path: str = "/hello/you", **environ: Any) -> tuple[str, Any]:
+def serve(app: Any, path: str = "/hello/you", **environ: Any) -> tuple[str, Any]:
     """Call the app as a server does, without reading the body; return status and body."""
     answered: list[str] = []
-    call: Any = app
-    body = call({**create_environ(path), **environ}, lambda status, headers, info=None: answered.append(status))
+    body = app({**create_environ(path), **environ}, lambda status, headers, info=None: answered.append(status))
     return answered[0] if answered else "", body
 
 
@@ -47,6 +47,34 @@ def test_an_app_made_before_instrumenting_is_seen(start: Start, kept: Kept) -> N
     start("flask")
     MADE_EARLY.test_client().get("/hello/you")
     assert kept.names == ["GET /hello/<name>"]
+
+
+def test_an_app_that_is_served_by_its_wsgi_app_is_seen(start: Start, kept: Kept) -> None:
+    """As in ``application = Middleware(app.wsgi_app)``; also where middleware was put in before."""
+    start("flask")
+    plain: Any = build_app().wsgi_app
+    wrapped = build_app()
+    wrapped.wsgi_app = ProxyFix(wrapped.wsgi_app)  # type: ignore[method-assign]
+    for application in (plain, wrapped.wsgi_app, wrapped):
+        serve(application)
+    assert kept.names == ["GET /hello/<name>"] * 3
+
+
+def test_a_status_without_a_reason_is_read(start: Start, kept: Kept) -> None:
+    """And one that is no number is an error that says so, as upstream has it."""
+    start("flask")
+
+    def answering(status: str) -> Any:
+        return lambda environ, start_response: start_response(status, []) or [b""]
+
+    for status in ("204", "fine thanks"):
+        app = build_app()
+        app.wsgi_app = answering(status)  # type: ignore[method-assign]
+        serve(app)
+    first, second = kept.spans
+    assert attributes(first)["http.response.status_code"] == 204 and first.status_code == 0
+    assert (attributes(second)["error.type"], second.status_code) == ("fine", 2)
+    assert second.status_description == "Non-integer HTTP status: fine"
 
 
 def test_the_span_of_an_answer_in_memory_ends_with_the_call(start: Start, kept: Kept) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from otel_forge.instruments import INSTRUMENTS, is_offered
 from otel_forge.instruments.bounded import Bounded
 from otel_forge.instruments.carrier import EnvironGetter, extract
 from otel_forge.instruments.core import MeterMetrics, scope
+from otel_forge.instruments.differences import DIFFERENCES
 from otel_forge.instruments.http import Headers
 from otel_forge.sdk.current import SPAN_KEY
 
@@ -102,3 +104,10 @@ def test_measurements_can_go_through_a_meter_provider() -> None:
     active: Any = found["active"].data.data_points[0]
     assert (duration.count, duration.explicit_bounds, duration.exemplars[0].span_id) == (1, (1, 2), 6)
     assert (active.value, dict(active.attributes)) == (2, {"a": 1})
+
+
+def test_the_documentation_lists_every_difference() -> None:
+    """docs/pipelines.md and the table in the code say the same."""
+    page = (Path(__file__).parents[2] / "docs/pipelines.md").read_text()
+    rows = [f"| {d.name} | {d.instrument} | {d.upstream} | {d.ours} | {d.why} |" for d in DIFFERENCES]
+    assert [row for row in rows if row not in page] == []
