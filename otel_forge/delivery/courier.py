@@ -22,7 +22,7 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 HELD_BYTES = 8 * 1024 * 1024
 """What one signal keeps of encoded records, in memory, while they can't be sent."""
 
-REJECTED, REFUSED, TOO_LARGE, NO_ROOM = "rejected", "refused", "too large", "held too long"
+REJECTED, REFUSED, TOO_LARGE, NO_ROOM = "rejected", "refused", "too large", "buffer full"
 
 
 class Sends(Protocol):
@@ -92,8 +92,8 @@ class Courier:
         if fragments:
             self._outbox.add(Batch(fragments))
 
-    def deliver(self, deadline: float | None = None) -> bool:
-        """Send what waits, as far as that goes; return whether the way is clear.
+    def deliver(self, deadline: float | None = None, between: Callable[[], bool] = lambda: True) -> bool:
+        """Send what waits, as far as that goes and `between`, asked after each request, says; return if all is sent.
 
         With a `deadline` (of the clock) everything is tried now, whether its turn has come or not, and until then.
         """
@@ -105,7 +105,9 @@ class Courier:
                 return False
             if not self._settle(batch, self._sender.send(self._assemble(batch), left)):
                 return False
-        return True
+            if not between():
+                break
+        return not self.held
 
     def _settle(self, batch: Batch, outcome: Outcome) -> bool:
         """Do with `batch` what the outcome says; return whether to go on with the next."""

@@ -29,6 +29,11 @@ RECORDS_PER_TURN = 128
 TURN_OF_OTHERS = 0.00005
 """Seconds to sleep then; less would not be enough for a waiting thread to wake up and take the lock."""
 
+YIELD_EVERY, PATIENCE = 32, 32
+"""A thread that appends in a loop outruns the delivery thread, which gets the interpreter only every 5 ms. So from a
+half-full ring on, every 32nd record lets it have a turn of some 0.1 ms. After 32 turns without a batch taken (the back
+end hangs, say) nobody waits any more."""
+
 QUEUE_FULL, NOT_ENCODABLE, TOO_LATE = "queue full", "not encodable", "after the end"
 
 
@@ -56,6 +61,8 @@ class Pipeline:
         self._clock = clock
         self._lost = 0
         self._in_hand = 0
+        self._crowd = batch.max_queue_size // 2
+        self._patience = PATIENCE
         self._worker = Worker(
             signal,
             self._deliver,
@@ -69,7 +76,7 @@ class Pipeline:
             batch.max_queue_size,
             batch.max_export_batch_size,
             on_first=self._worker.start,
-            on_batch=self._worker.ring,
+            on_batch=self._wake,
             dropped=self._overflowed,
         )
         self.append: Callable[[Any], object] = self._ring.append
@@ -81,6 +88,14 @@ class Pipeline:
         self._ring.forget()
         self._courier.forget()
         self._in_hand = self._lost = 0
+
+    def _wake(self) -> None:
+        """Wake the delivery thread, on the thread of a request; if it falls behind, let it have a turn."""
+        self._worker.ring()
+        waiting = len(self._ring)
+        if waiting >= self._crowd and not waiting % YIELD_EVERY and self._patience > 0:
+            self._patience -= 1
+            time.sleep(TURN_OF_OTHERS)
 
     def flush(self, timeout: float) -> bool:
         """Deliver what was taken so far within `timeout` seconds.
@@ -107,17 +122,19 @@ class Pipeline:
     def _deliver(self, deadline: float | None) -> bool:
         """Do one round in the delivery thread; return whether nothing is left of what was there when it began."""
         to_take = len(self._ring)
-        clear = True
         while to_take > 0:
             to_take -= self._take_batch()
-            if clear:
-                clear = self._courier.deliver(deadline)
-        if clear:
-            self._courier.deliver(deadline)
-        return not self._courier.held
+        return self._courier.deliver(deadline, self._keep_up) if deadline is None else self._courier.deliver(deadline)
+
+    def _keep_up(self) -> bool:
+        """Take what has come while a batch was sent, so that the ring does not overflow; stop if somebody flushes."""
+        while len(self._ring) >= self._most and not self._worker.is_awaited:
+            self._take_batch()
+        return not self._worker.is_awaited
 
     def _take_batch(self) -> int:
         """Encode the next records into one batch; return how many were taken."""
+        self._patience = PATIENCE
         fragments: list[Fragment] = []
         size = taken = lost = 0
         encode = self._encode

@@ -114,6 +114,11 @@ class Worker:
         return request.succeeded
 
     @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for a flush that has not begun."""
+        return bool(self._flushes)
+
+    @property
     def is_closed(self) -> bool:
         """Whether `close` was called."""
         return self._closing

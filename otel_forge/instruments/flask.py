@@ -1,9 +1,10 @@
 """The lean instrumentation of Flask: one server span for each request, from the WSGI entry to the last byte.
 
 It patches ``flask.Flask.__call__`` on the class, so every app is seen, whenever it was made and whatever
-WSGI middleware sits in it. At the entry it reads the clock, finds the parent and makes the span; all the
-rest is looked at when the request is over, when route and status are known. What is constant for a
-route (attributes, encoded once, and the histogram's cell) is looked up in tables of limited size.
+WSGI middleware sits in it; and ``wsgi_app``, which some hand to a server or to middleware by itself. At the
+entry it reads the clock, finds the parent and makes the span; all the rest is looked at when the request is
+over, when route and status are known. What is constant for a route (attributes, encoded once, and the
+histogram's cell) is looked up in tables of limited size.
 """
 
 from __future__ import annotations
@@ -93,6 +94,7 @@ class FlaskInstrument:
         self.active = Bounded(_MOST_KINDS)
         self.kinds = Bounded(_MOST_KINDS)
         self._patch("__call__", self._calling(flask.Flask.__call__))
+        self._patch("wsgi_app", self._calling(flask.Flask.wsgi_app))
         asked = next(name for name in _ASKED_ABOUT_EXCEPTIONS if hasattr(flask.Flask, name))
         self._patch(asked, _noting(getattr(flask.Flask, asked)))
         if self.request_hook is not None:
@@ -117,7 +119,7 @@ class FlaskInstrument:
         setattr(flask.Flask, name, ours)
 
     def _calling(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """Return what stands in the place of ``Flask.__call__``."""
+        """Return what stands in the place of ``Flask.__call__`` or ``Flask.wsgi_app``."""
 
         def call(app: flask.Flask, environ: dict[str, Any], start_response: Any) -> Any:
             if _MARK in environ or not self._restore:  # an app inside an app, or no longer wanted
@@ -267,19 +269,19 @@ class _Request:
             self._instrument.response_hook(self.span, status, headers)
 
     def note_route(self) -> None:
-        """Remember the route where the environ does not tell: an exception, or an app that got a copy of it."""
-        if flask.has_request_context():
-            rule = flask.request.url_rule
-            self._route = None if rule is None else rule.rule
+        """Take the route from Flask's own request: a middleware gave the app a copy of the environ, or none matched."""
+        request = _flask_request()
+        if request is not None and request.url_rule is not None:
+            self._route = request.url_rule.rule
 
-    def note_exception(self, error: BaseException, *, unhandled: bool) -> None:
-        """Remember an exception that the app turns into a response."""
+    def note_exception(self, error: BaseException, rule: Any, *, unhandled: bool) -> None:
+        """Remember an exception that the app turns into a response, and the rule that had matched."""
         if self._exception is not error:
             self._forget_exception()
             self._exception = error
             spans.expect(error)
         self._is_unhandled = unhandled
-        self.note_route()
+        self._route = None if rule is None else rule.rule
 
     def handed_over(self, body: Any) -> Any:
         """Return the unfinished `body`, or one in its place, that says when it has been sent."""
@@ -414,14 +416,24 @@ def _noting(original: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     def find_error_handler(app: flask.Flask, *arguments: Any) -> Any:
-        request = flask.request.environ.get(_MARK) if flask.has_request_context() else None
+        served = _flask_request()
+        request = None if served is None else served.environ.get(_MARK)
         error = next((argument for argument in arguments if isinstance(argument, BaseException)), None)
         if request is not None and error is not None:
             unhandled = getattr(error, "original_exception", None)  # of the InternalServerError that stands for it
-            request.note_exception(error if unhandled is None else unhandled, unhandled=unhandled is not None)
+            seen = error if unhandled is None else unhandled
+            request.note_exception(seen, served.url_rule, unhandled=unhandled is not None)
         return original(app, *arguments)
 
     return find_error_handler
+
+
+def _flask_request() -> Any:
+    """Return the request that Flask is at in this context, itself and not a proxy, or None."""
+    try:
+        return flask.request._get_current_object()  # type: ignore[attr-defined]
+    except RuntimeError:
+        return None
 
 
 def _hooked(original: Callable[..., Any], hook: Callable[..., None]) -> Callable[..., Any]:

@@ -128,10 +128,10 @@ class _Stack(StackSummary):
         frames = cast("list[_Frame]", list(self))
         if len(frames) > _FOLDED and _repeats(frames):
             return _summary(frames).format(**options)
-        return [_FRAME_TEXTS.get(frame[:3]) or _frame_text(frame) for frame in frames]
+        return [_FRAME_TEXTS.get(_place(frame)) or _frame_text(frame) for frame in frames]
 
 
-_FRAME_TEXTS: dict[tuple[CodeType, int, int], str] = {}
+_FRAME_TEXTS: dict[tuple[str, CodeType, int, int], str] = {}
 _MOST_TEXTS = 4096
 _FOLDED = 3  # from the fourth frame of the same line on, the interpreter prints how often it was repeated
 
@@ -139,8 +139,13 @@ _FOLDED = 3  # from the fourth frame of the same line on, the interpreter prints
 def _frame_text(frame: _Frame) -> str:
     if len(_FRAME_TEXTS) >= _MOST_TEXTS:
         _FRAME_TEXTS.clear()
-    text = _FRAME_TEXTS[frame[:3]] = "".join(_summary([frame]).format())
+    text = _FRAME_TEXTS[_place(frame)] = "".join(_summary([frame]).format())
     return text
+
+
+def _place(frame: _Frame) -> tuple[str, CodeType, int, int]:
+    """Return what tells one place from another: code objects are equal even if they are of different files."""
+    return (frame[0].co_filename, frame[0], frame[1], frame[2])
 
 
 def _repeats(frames: list[_Frame]) -> bool:

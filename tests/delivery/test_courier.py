@@ -47,7 +47,7 @@ class Scene:
             lambda batch: b"|".join(data for _, data, _ in batch.fragments),
             self.accounts,
             self.said.append,
-            outbox=MemoryOutbox(capacity, lambda items: self.courier._drop("held too long", items)),
+            outbox=MemoryOutbox(capacity, lambda items: self.courier._drop("buffer full", items)),
             clock=lambda: self.playing.now,
             random=lambda: 1.0,
         )
@@ -157,7 +157,7 @@ def test_the_outbox_gives_up_the_oldest_beyond_its_bytes() -> None:
     scene = Scene(REFUSED_CONNECTION, capacity=10)
     for name in ("aaaa", "bbbb", "cccc", "a very long one"):
         scene.add(name)
-    assert scene.account.dropped == {"held too long": 3}
+    assert scene.account.dropped == {"buffer full": 3}
     assert scene.account.held == 1
 
 

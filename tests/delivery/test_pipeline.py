@@ -187,6 +187,39 @@ def test_a_record_that_cannot_be_encoded_costs_only_itself() -> None:
         assert scene.check() == Account(created=3, delivered=2, dropped={"not encodable": 1})
 
 
+def test_a_burst_larger_than_the_ring_arrives_whole() -> None:
+    """A loop that makes records faster than they are delivered lets the delivery thread have its turns."""
+
+    def encode(record: Record) -> bytes:
+        return b"".join([record.data for _ in range(20)])[:1]  # as long as a span takes
+
+    with running() as scene:
+        scene.pipeline._encode = encode
+        for _ in range(6000):
+            sum(range(100))  # as long as making a span takes
+            scene.pipeline.append(Record())
+        assert scene.pipeline.flush(20)
+        assert scene.check() == Account(created=6000, delivered=6000)
+
+
+def test_a_back_end_that_hangs_slows_nobody_down() -> None:
+    """P3: once the turns given are used up, an overflowing ring costs next to nothing again."""
+    release = Event()
+
+    def hang(body: bytes) -> Outcome:
+        release.wait(60)
+        return DELIVERED
+
+    with running(hang) as scene:
+        for _ in range(6000):
+            scene.pipeline.append(Record())
+        started = time.perf_counter()
+        for _ in range(10_000):
+            scene.pipeline.append(Record())
+        assert time.perf_counter() - started < 1.0  # 0.1 ms each would be what a wait costs
+        release.set()
+
+
 @pytest.mark.gate
 def test_accounts_are_exact_under_32_threads_with_overflow_and_refusals() -> None:
     """R1: created = delivered + held + dropped, and the back end has exactly what is said to be delivered."""

@@ -87,7 +87,11 @@ class Apps:
 
 @pytest.fixture(scope="session")
 def apps(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apps]:
-    """The demo's three services and httpbin, each under gunicorn, with no change of their code."""
+    """The demo's three services and httpbin, each under gunicorn, with no change of their code.
+
+    The API records through the upstream pipeline, those it calls and httpbin through the lean one: both have to count
+    exactly, and traces cross from one to the other.
+    """
     folder = tmp_path_factory.mktemp("apps")
     ports = Ports(api=free_port(), image_server=free_port(), ai_upstream=free_port())
     httpbin_port = free_port()
@@ -96,11 +100,13 @@ def apps(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App
     started, running, urls = time.time(), [], {"httpbin": f"http://127.0.0.1:{httpbin_port}"}
     for service in demo_services(ports, state):
         environ = environment(service, telemetry, clean_environ())
+        environ["OTEL_FORGE_PIPELINE"] = "upstream" if service.name == "asset-forge" else "lean"
         running.append(_start(command(service, telemetry, state), environ, folder / f"{service.name}.log"))
         urls[service.name] = service.url
     environ = {
         **clean_environ(),
         "OTEL_SERVICE_NAME": "httpbin",
+        "OTEL_FORGE_PIPELINE": "lean",
         "OTEL_RESOURCE_ATTRIBUTES": "service.namespace=otel-forge-demo,deployment.environment.name=development",
         "OTEL_EXPORTER_OTLP_ENDPOINT": stack.stores.otlp,
     }

@@ -134,7 +134,22 @@ def caught(function: Callable[[], None]) -> BaseException:
 def test_the_text_is_that_of_the_interpreter(function: Callable[[], None]) -> None:
     """Chains, groups, notes, suggestions, repeated frames, marks under the failing expression."""
     error = caught(function)
-    assert str(Stacktrace(error)) == "".join(traceback.format_exception(error))
+    for _ in range(2):  # the text of a frame is kept
+        assert str(Stacktrace(error)) == "".join(traceback.format_exception(error))
+
+
+def test_equal_code_of_different_files_is_told_apart() -> None:
+    """Code objects compare equal whatever file they are from."""
+
+    def raised_in(file: str) -> str:
+        try:
+            exec(compile("raise ValueError", file, "exec"))
+        except ValueError as error:
+            return str(Stacktrace(error))
+        return ""
+
+    assert 'File "one.py"' in raised_in("one.py")
+    assert 'File "two.py"' in raised_in("two.py")
 
 
 def test_an_exception_that_was_never_raised_has_no_frames() -> None:
