@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+DEMO_ARGS ?=
 EXTRAS := grpc,prometheus,file-configuration
 CODE := otel_forge tests grafana examples benchmarks
 SAY := @printf '\n== %s\n'
@@ -23,6 +24,8 @@ help:
 setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than 3.11, which a checkout needs: make PYTHON=python3.11 ..."; exit 1; }
 	$(SAY) 'installing otel-forge and its development tools into $(VENV) (about a minute)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
@@ -31,13 +34,15 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 demo: setup
 	$(SAY) 'starting the back end (the first time, its programs are built: 20 to 40 minutes; afterwards, seconds)'
-	$(BIN)/otel-forge up
+	@$(BIN)/otel-forge up
 	$(SAY) 'starting Asset Forge under opentelemetry-instrument, with traffic'
-	cd examples/asset_forge && ../../$(BIN)/python -m asset_forge.demo start --detach
+	@cd examples/asset_forge && ../../$(BIN)/python -m asset_forge.demo start --detach $(DEMO_ARGS)
+	$(SAY) 'all is running; make stop ends it'
+	@echo 'commands such as otel-forge status need the environment first:  . .venv/bin/activate'
 
 stop: setup
-	-cd examples/asset_forge && ../../$(BIN)/python -m asset_forge.demo stop
-	$(BIN)/otel-forge down
+	-@cd examples/asset_forge && ../../$(BIN)/python -m asset_forge.demo stop
+	@$(BIN)/otel-forge down
 
 engines: setup
 	$(SAY) 'building the native back end (20 to 40 minutes from nothing, seconds from the cache)'

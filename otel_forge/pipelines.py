@@ -62,7 +62,7 @@ def _build_upstream(
     built = Pipeline()
     exporters = _exporters(settings, complain, outage)
     for signal, exporter in _remote(exporters):
-        keep_accounts(exporter, signal, accounts, outage)
+        keep_accounts(exporter, signal, accounts, outage, cumulative=settings.temporality == "cumulative")
     with guard("starting metrics"):  # first: the processors of the other signals may record into it
         readers = _scrape_readers(settings, complain)
         _add(built, "metrics", build_meter_provider(settings, resource, exporters["metrics"], readers))

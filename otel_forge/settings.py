@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -158,7 +159,11 @@ VARIABLES: tuple[Variable, ...] = (
         "Where trace and span ids come from: random or an installed generator.",
     ),
     Variable(
-        "OTEL_PROPAGATORS", NAMES, ("tracecontext", "baggage"), "Propagators, with commas.", "tracecontext,baggage"
+        "OTEL_PROPAGATORS",
+        NAMES,
+        ("tracecontext", "baggage"),
+        "Propagators in lower case, with commas; upstream's launcher stops at a name that nobody offers.",
+        "tracecontext,baggage",
     ),
     Variable(
         "OTEL_ATTRIBUTE_COUNT_LIMIT",
@@ -368,6 +373,12 @@ class _Reader:
     def is_set(self, name: str) -> bool:
         return bool(self._environ.get(name, "").strip())
 
+    def misspelt(self) -> list[str]:
+        """Return a line for each OTEL_FORGE_* variable that is none of ours but nearly one."""
+        unknown = [name for name in self._environ if name.startswith("OTEL_FORGE_") and name not in _BY_NAME]
+        nearest = ((name, get_close_matches(name, _BY_NAME, n=1, cutoff=0.9)) for name in unknown)
+        return [f"{name} is not a setting; did you mean {match[0]}?" for name, match in nearest if match]
+
     def complain(self, name: str, text: str, allowed: str, used: str) -> None:
         shown = "'…'" if name.endswith(_SECRET_VARIABLE_WORDS) else repr(text)
         self.problems.append(f"{name}={shown} is not {allowed}; using {used}.")
@@ -417,7 +428,7 @@ def _read(cls: type[Settings], read: _Reader) -> Settings:
         exit_timeout=read("OTEL_FORGE_EXIT_TIMEOUT"),
         sigterm_flush=read("OTEL_FORGE_SIGTERM_FLUSH"),
         startup_line=read("OTEL_FORGE_STARTUP_LINE"),
-        problems=tuple(dict.fromkeys(read.problems)),
+        problems=tuple(dict.fromkeys([*read.problems, *read.misspelt()])),
         rejected=tuple(dict.fromkeys(read.rejected)),
     )
 

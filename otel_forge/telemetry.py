@@ -52,7 +52,13 @@ def configure(settings: Settings, *, argv: Sequence[str], folder: Path, announce
     settings = with_known_exporters(settings, notice)
     service, accounts = service_name(settings, argv, folder), Accounts()
     resource = build_resource(settings, service, VERSION)
-    pipeline = build_pipeline(settings, resource, accounts, Outage(accounts, Rationed()), notice)
+    pipeline = build_pipeline(
+        settings,
+        resource,
+        accounts,
+        Outage(accounts, Rationed(), hint=_where_to_look(settings) and " Is it up? otel-forge up"),
+        notice,
+    )
     for signal, provider in pipeline.providers.items():
         _SET_PROVIDER[signal](provider)
     if pipeline.core is None and settings.exporters["logs"]:
@@ -132,4 +138,9 @@ def _startup_line(settings: Settings, service: ServiceName, pipeline: Pipeline) 
     if not by_address:
         return f"all exporters are off for service {service.name!r}{hint}: nothing leaves this process."
     routes = "; ".join(f"{', '.join(signals)} -> {address}" for address, signals in by_address.items())
-    return f"service {service.name!r}{hint}: {routes}. To look at it: otel-forge up"
+    return f"service {service.name!r}{hint}: {routes}.{_where_to_look(settings)}"
+
+
+def _where_to_look(settings: Settings) -> str:
+    """Return the hint to our own back end, for those whose telemetry stays on this machine."""
+    return " To look at it: otel-forge up" if any(otlp.is_loopback for otlp in settings.otlp.values()) else ""

@@ -176,3 +176,9 @@ def test_the_documentation_lists_every_setting_of_the_stack() -> None:
         (name, default) for name, default, _, _ in RETENTIONS
     ]
     assert [row for row in rows if f"| `{row[0]}` | {row[1]} |" not in page] == []
+
+
+def test_a_misspelt_name_of_ours_is_noticed() -> None:
+    """OTEL_FORGE_* is our own name space: a near miss there is a mistake, and what the stack reads is none."""
+    settings = Settings.from_env({"OTEL_FORGE_EXIT_TIMOUT": "3", "OTEL_FORGE_PORT_LOKI": "3101"})
+    assert settings.problems == ("OTEL_FORGE_EXIT_TIMOUT is not a setting; did you mean OTEL_FORGE_EXIT_TIMEOUT?",)

@@ -38,7 +38,7 @@ class Account:
     @property
     def lost(self) -> int:
         """Items that were given up, for whatever reason."""
-        return sum(self.dropped.values())
+        return self.failed + sum(self.dropped.values())
 
 
 class Accounts:

@@ -54,16 +54,23 @@ class Exit:
         if not self._gate.acquire(blocking=False):
             return
         with guard("sending what was left at exit"):
+            lost_before = {name: account.lost for name, account in self._accounts.read().items()}
             _run_in_parallel(list(self._closers.values()), self._budget)
-            self._say_what_is_missing()
+            self._say_what_is_missing(lost_before)
 
-    def _say_what_is_missing(self) -> None:
-        missing = {name: account.missing for name, account in self._accounts.read().items()}
-        words = in_words(missing)
-        if words:
-            reasons = dict.fromkeys(self._explain(name) for name in SIGNALS if missing.get(name))
+    def _say_what_is_missing(self, lost_before: Mapping[Signal, int]) -> None:
+        """Say what could not be sent now, and apart from it what had been lost while the process ran."""
+        accounts = self._accounts.read()
+        left = {name: max(account.missing - lost_before[name], 0) for name, account in accounts.items()}
+        sentences = []
+        if words := in_words(left):
+            reasons = dict.fromkeys(self._explain(name) for name in SIGNALS if left[name])
             why = "; ".join(reason for reason in reasons if reason)
-            self._say(f"exit: {words} could not be sent{f' ({why})' if why else ''}.")
+            sentences.append(f"{words} could not be sent{f' ({why})' if why else ''}.")
+        if words := in_words(lost_before):
+            sentences.append(f"Lost earlier, while telemetry was not taken: {words}.")
+        if sentences:
+            self._say(f"exit: {' '.join(sentences)}")
 
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
         self.close()

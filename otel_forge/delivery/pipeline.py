@@ -30,15 +30,19 @@ TURN_OF_OTHERS = 0.00005
 """Seconds to sleep then; less would not be enough for a waiting thread to wake up and take the lock."""
 
 YIELD_EVERY, PATIENCE = 32, 32
-"""A thread that appends in a loop outruns the delivery thread, which gets the interpreter only every 5 ms. So from a
-half-full ring on, every 32nd record lets it have a turn of some 0.1 ms. After 32 turns without a batch taken (the back
-end hangs, say) nobody waits any more."""
+"""A thread that appends in a loop outruns the delivery thread, which gets the interpreter only every 5 ms. So once the
+ring is three quarters full, every 32nd record lets it have a turn of some 0.1 ms. After 32 turns without a batch taken
+(the back end hangs, say) nobody waits any more."""
 
 QUEUE_FULL, NOT_ENCODABLE, TOO_LATE = "queue full", "not encodable", "after the end"
 
 
 class Pipeline:
-    """Takes records of one signal by `append` and delivers them through `courier`."""
+    """Takes records of one signal by `append` and delivers them through `courier`.
+
+    The thread is woken at the interval, or when the ring is half full: two threads at work at once slow each other
+    down, by far more than what one wake-up a batch would gain.
+    """
 
     def __init__(
         self,
@@ -61,7 +65,7 @@ class Pipeline:
         self._clock = clock
         self._lost = 0
         self._in_hand = 0
-        self._crowd = batch.max_queue_size // 2
+        self._crowd = batch.max_queue_size * 3 // 4
         self._patience = PATIENCE
         self._worker = Worker(
             signal,
@@ -74,7 +78,7 @@ class Pipeline:
         )
         self._ring = Ring(
             batch.max_queue_size,
-            batch.max_export_batch_size,
+            max(batch.max_export_batch_size, batch.max_queue_size // 2),
             on_first=self._worker.start,
             on_batch=self._wake,
             dropped=self._overflowed,

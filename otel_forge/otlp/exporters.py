@@ -6,6 +6,7 @@ place.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,7 @@ from otel_forge.settings import SIGNALS, OtlpSettings, Settings, Signal
 Complain = Callable[[str], None]
 OnFailure = Callable[[str, str], None]  # address, reason
 
+_SIGNAL_PATH = re.compile(r"/v1/(traces|metrics|logs)/?$")
 HTTP, GRPC, CONSOLE, SCRAPE = "otlp_proto_http", "otlp_proto_grpc", "console", "prometheus"
 
 
@@ -36,10 +38,11 @@ class Exporter:
 
 
 def shown_address(url: str) -> str:
-    """Return scheme, host and port of `url`: what a person needs to see, and no credentials."""
+    """Return `url` as a person needs to see it: no credentials, no query, and no /v1/<signal> at its end."""
     parts = urlsplit(url)
     port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{parts.hostname}{port}"
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}{port}{_SIGNAL_PATH.sub('', parts.path).rstrip('/')}"
 
 
 def with_known_exporters(settings: Settings, complain: Complain) -> Settings:

@@ -56,6 +56,7 @@ def _in_words(error: requests.RequestException) -> str:
         "CERTIFICATE_VERIFY_FAILED": "certificate not trusted",
         "WRONG_VERSION_NUMBER": "the other side does not speak TLS",
         "Connection reset": "connection reset",
+        "BadStatusLine": "no HTTP answer; port 4317 speaks gRPC, 4318 HTTP (OTEL_EXPORTER_OTLP_PROTOCOL)",
         "Remote end closed": "connection closed by the other side",
         "No route to host": "no route to host",
         "Network is unreachable": "network unreachable",

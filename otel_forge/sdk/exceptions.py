@@ -126,9 +126,23 @@ class _Stack(StackSummary):
     def format(self, **options: Any) -> list[str]:
         """Return the text of each frame, as the interpreter would print it."""
         frames = cast("list[_Frame]", list(self))
-        if len(frames) > _FOLDED and _repeats(frames):
-            return _summary(frames).format(**options)
-        return [_FRAME_TEXTS.get(_place(frame)) or _frame_text(frame) for frame in frames]
+        key = tuple([(id(frame[0]), frame[1]) for frame in frames])
+        kept = _STACK_TEXTS.get(key)
+        if kept is None:
+            if len(_STACK_TEXTS) >= _MOST_STACKS:
+                _STACK_TEXTS.clear()
+            kept = _STACK_TEXTS[key] = (frames, _texts(frames, options))  # which keeps the code objects, and their ids
+        return kept[1]
+
+
+_STACK_TEXTS: dict[tuple[tuple[int, int], ...], tuple[list[_Frame], list[str]]] = {}
+_MOST_STACKS = 256
+
+
+def _texts(frames: list[_Frame], options: dict[str, Any]) -> list[str]:
+    if len(frames) > _FOLDED and _repeats(frames):
+        return _summary(frames).format(**options)
+    return [_FRAME_TEXTS.get(_place(frame)) or _frame_text(frame) for frame in frames]
 
 
 _FRAME_TEXTS: dict[tuple[str, CodeType, int, int], str] = {}

@@ -136,28 +136,54 @@ def build_meter_provider(
     )
 
 
-def keep_accounts(exporter: Exporter, signal: Signal, accounts: Accounts, outage: Outage) -> None:
-    """Make `exporter` book every send: what arrived as delivered, the rest as failed and told to `outage`."""
+def keep_accounts(
+    exporter: Exporter, signal: Signal, accounts: Accounts, outage: Outage, *, cumulative: bool = True
+) -> None:
+    """Make `exporter` book every send: what arrived as delivered, the rest as failed and told to `outage`.
+
+    Metrics of `cumulative` temporality are sent again as a whole next time, so a failed send of them loses nothing:
+    its points wait until the next one.
+    """
     export: Callable[..., Any] = exporter.implementation.export
+    points = _Points(accounts, cumulative) if signal == "metrics" else None
 
     def booked(batch: Any, *args: Any, **kwargs: Any) -> Any:
         items = _count(batch)
-        if signal == "metrics":
-            accounts.created(signal, items)
+        if points:
+            points.collected(items)
         try:
             result = export(batch, *args, **kwargs)
         except Exception as error:
-            accounts.failed(signal, items)
+            fail(items)
             outage.noticed(exporter.address, type(error).__name__)
             raise
         if result.name == "SUCCESS":
             accounts.delivered(signal, items)
+            if points:
+                points.waiting = 0
         else:
-            accounts.failed(signal, items)
+            fail(items)
             outage.noticed(exporter.address, exporter.failure())
         return result
 
+    def fail(items: int) -> None:
+        if not (points and cumulative):
+            accounts.failed(signal, items)
+
     exporter.implementation.export = booked
+
+
+class _Points:
+    """Metric points on their way; of cumulative ones those that failed before are part of those collected now."""
+
+    def __init__(self, accounts: Accounts, cumulative: bool) -> None:
+        self._accounts = accounts
+        self._cumulative = cumulative
+        self.waiting = 0
+
+    def collected(self, items: int) -> None:
+        self._accounts.created("metrics", items - self.waiting)
+        self.waiting = items if self._cumulative else 0
 
 
 def _count(batch: Any) -> int:

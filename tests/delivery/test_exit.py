@@ -56,3 +56,13 @@ def test_nothing_is_said_when_nothing_is_missing() -> None:
     accounts.delivered("logs", 4)
     Exit({}, accounts, 1, say=said.append).close()
     assert said == []
+
+
+def test_what_was_lost_while_running_is_told_apart_from_what_is_left() -> None:
+    """An outage of an hour ago must not read like a failure of the exit."""
+    accounts, said = Accounts(), list[str]()
+    accounts.created("traces", 10)
+    accounts.failed("traces", 4)
+    accounts.delivered("traces", 3)
+    Exit({"traces": lambda: accounts.delivered("traces", 3)}, accounts, 5, say=said.append).close()
+    assert said == ["exit: Lost earlier, while telemetry was not taken: 4 spans."]

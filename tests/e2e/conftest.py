@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import socket
 import subprocess
 import time
@@ -36,6 +39,16 @@ class Stack:
         )
         assert done.returncode == 0, f"otel-forge {' '.join(arguments)}: {done.stdout}{done.stderr}"
         return done
+
+    def silence(self, component: str, *, seconds: float) -> None:
+        """Stop a component's process for a while: its ports take connections, and nothing answers."""
+        status = json.loads(self.forge("status", "--json").stdout)
+        (pid,) = [found["pid"] for found in status["components"] if found["name"] == component]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            time.sleep(seconds)  # the length of the outage is what is tested
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
 
 @pytest.fixture(scope="session")
@@ -113,13 +126,15 @@ def apps(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App
     gunicorn = [str(BIN / "opentelemetry-instrument"), str(BIN / "gunicorn"), "httpbin:app"]
     options = ["--bind", f"127.0.0.1:{httpbin_port}", "--workers", "4", "--worker-class", "gthread", "--threads", "4"]
     running.append(_start([*gunicorn, *options, "--no-control-socket"], environ, folder / "httpbin.log"))
-    for url in urls.values():
-        _wait_until_listening(int(url.rsplit(":", 1)[1]))
-    yield Apps(urls, started)
-    for process in running:
-        process.terminate()
-    for process in running:
-        process.wait(20)
+    try:
+        for url in urls.values():
+            _wait_until_listening(int(url.rsplit(":", 1)[1]))
+        yield Apps(urls, started)
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.wait(20)
 
 
 def _start(arguments: list[str], environ: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:

@@ -60,3 +60,16 @@ def test_grpc_without_its_package_becomes_http_on_the_http_port(monkeypatch: pyt
 def test_an_address_is_shown_without_credentials() -> None:
     """What is printed at start must not hold what the URL holds before the @."""
     assert shown_address("https://user:secret@o.example:443/v1/traces?token=x") == "https://o.example:443"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://localhost:4318/v1/logs", "http://localhost:4318"),
+        ("http://localhost:4318/v1/traces/v1/traces", "http://localhost:4318/v1/traces"),
+        ("http://[::1]:4318/otlp/v1/metrics", "http://[::1]:4318/otlp"),
+    ],
+)
+def test_an_unusual_path_is_shown(url: str, shown: str) -> None:
+    """An address with the path of a signal set as the base for all is the commonest mistake: it must be visible."""
+    assert shown_address(url) == shown
