@@ -11,6 +11,18 @@ from otel_forge.stack.backend import RUNNING, STOPPED, StackStatus
 
 NEXT_COMMAND = "opentelemetry-instrument python app.py"
 
+# For any app; the Collector's own telemetry is in the stores, too.
+QUERIES = (
+    (
+        "Prometheus",
+        "/api/v1/query",
+        "query",
+        "sum by (service_name, http_route) (rate(http_server_request_duration_seconds_count[5m]))",
+    ),
+    ("Loki", "/loki/api/v1/query_range", "query", '{service_name=~".+", service_name!="otelcol-forge"}'),
+    ("Tempo", "/api/search", "q", '{resource.service.name != "otelcol-forge"}'),
+)
+
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the rows as lines with their columns aligned."""
@@ -20,7 +32,10 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def addresses_text(status: StackStatus) -> list[str]:
     """Return where everything is, as lines of a small table."""
-    rows = [[f"  {title}", address] for title, address in status.addresses.items()]
+    rows = [
+        [f"  {title}", f"{address} (API)" if title in status.api_only else address]
+        for title, address in status.addresses.items()
+    ]
     if status.password_file and "Grafana" in status.addresses:
         rows.append(["    user admin", f"password in {status.password_file}"])
     return table(rows)
@@ -33,10 +48,21 @@ def up_text(status: StackStatus) -> list[str]:
     lines += [_not_ready_line(status)] if status.status != RUNNING else []
     lines += ["", *addresses_text(status), ""]
     lines += [line for note in status.notes for line in (note, "")]
+    lines += queries_text(status)
     next_command = NEXT_COMMAND
     if moved := moved_endpoint(status):
         next_command = f"OTEL_EXPORTER_OTLP_ENDPOINT={moved} {NEXT_COMMAND}"
     return [*lines, "Run next, in the folder of your app:", f"  {next_command}"]
+
+
+def queries_text(status: StackStatus) -> list[str]:
+    """Return one query for each store, to paste into a shell, where no Grafana shows what arrives."""
+    if "Grafana" in status.addresses or not {"Prometheus", "Loki", "Tempo"} <= status.addresses.keys():
+        return []
+    lines = ["See what your app has sent (requests by route, log lines, traces):"]
+    for title, path, name, query in QUERIES:
+        lines.append(f"  curl -sG {status.addresses[title]}{path} --data-urlencode '{name}={query}'")
+    return [*lines, ""]
 
 
 def moved_endpoint(status: StackStatus) -> str:

@@ -66,7 +66,9 @@ def _say(message: str) -> None:
 @timeout_option
 @state_dir_option
 def up(engine: str, config_dir: Path | None, timeout: float, state_dir: Path | None) -> None:
-    """Start Collector, Prometheus, Loki, Tempo and Alertmanager, and Grafana where there is one.
+    """Start the back end and wait until it is ready.
+
+    It is Collector, Prometheus, Loki, Tempo and Alertmanager, and Grafana where there is one.
 
     Engine `docker` needs a running Docker with compose; `native` runs the same servers as processes of this machine
     and builds with Go, once, those that are not installed. `auto` takes the first of the two that can be had. A stack
@@ -83,7 +85,10 @@ def up(engine: str, config_dir: Path | None, timeout: float, state_dir: Path | N
 @click.option("--yes", is_flag=True, help="Do not ask before removing data.")
 @state_dir_option
 def down(data: bool, yes: bool, state_dir: Path | None) -> None:
-    """Stop everything and free its ports; what was stored is kept unless --data is given."""
+    """Stop everything and free its ports.
+
+    What was stored is kept unless --data is given.
+    """
     settings = settings_for(state_dir)
     backend = running_backend(settings)
     if data and not yes:
@@ -95,7 +100,10 @@ def down(data: bool, yes: bool, state_dir: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 @state_dir_option
 def status(as_json: bool, state_dir: Path | None) -> None:
-    """Show every component: whether it answers, since when, how often it was restarted, and where it is."""
+    """Show how every component does, and where it is.
+
+    Whether it answers, since when, how often it was restarted, and its address.
+    """
     found = running_backend(settings_for(state_dir)).status()
     _print([output.status_json(found)] if as_json else output.status_text(found))
     sys.exit(STATUS_CODES.get(found.status, 1))
@@ -105,10 +113,13 @@ def status(as_json: bool, state_dir: Path | None) -> None:
 @click.argument("components", nargs=-1, metavar="[COMPONENT]...")
 @click.option("-f", "--follow", is_flag=True, help="Go on with new lines until interrupted.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=100, show_default=True, help="Lines to begin with.")
-@click.option("--errors", is_flag=True, help="Only lines that report an error.")
+@click.option("--errors", is_flag=True, help="Only lines of the current run that report an error.")
 @state_dir_option
 def logs(components: tuple[str, ...], follow: bool, lines: int, errors: bool, state_dir: Path | None) -> None:
-    """Show the last lines that components have logged, all of them when none is named."""
+    """Show the last lines that components have logged.
+
+    All components when none is named.
+    """
     backend = running_backend(settings_for(state_dir))
     try:
         for line in backend.logs(components, lines=lines, follow=follow, errors=errors):
@@ -122,7 +133,10 @@ def logs(components: tuple[str, ...], follow: bool, lines: int, errors: bool, st
 @timeout_option
 @state_dir_option
 def restart(components: tuple[str, ...], timeout: float, state_dir: Path | None) -> None:
-    """Restart components, all when none is named, with their configuration read anew; the others run on."""
+    """Restart components with their configuration read anew.
+
+    All when none is named; otherwise the others run on. Changed ports, retention or alerting lane need `down` and `up`.
+    """
     backend = running_backend(settings_for(state_dir))
     names = backend.restart(components, timeout)
     click.echo(f"Restarted: {', '.join(names)}.")

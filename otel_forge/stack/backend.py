@@ -17,6 +17,8 @@ RUNNING = "running"
 DEGRADED = "degraded"
 STOPPED = "stopped"
 
+API_ONLY = ("Loki", "Tempo")
+
 
 @dataclass(frozen=True)
 class ComponentStatus:
@@ -50,6 +52,8 @@ class StackStatus:
     password_file: str = ""
     notes: Sequence[str] = ()
     already_running: bool = False
+    api_only: Sequence[str] = API_ONLY
+    """The titles of addresses that serve no web pages."""
 
 
 class Backend(Protocol):

@@ -62,6 +62,7 @@ def choose(asked: str, settings: StackSettings, environ: Mapping[str, str], repo
     if active is not None or asked != AUTO:
         return active or asked
     if reason := why_not(environ):
-        report(f"engine native, because docker cannot be used: {reason}")
+        clause = reason.split(": ")[0].rstrip(".")  # the whole of it is told to who asks for docker
+        report(f"engine native: {clause[0].lower()}{clause[1:]}")
         return "native"
     return "docker"

@@ -26,6 +26,7 @@ from otel_forge.stack.backend import (
 )
 from otel_forge.stack.bundle import bundle_root
 from otel_forge.stack.components import BY_NAME, NAMES
+from otel_forge.stack.differences import check_restart
 from otel_forge.stack.lifecycle import stop
 from otel_forge.stack.logfile import is_serious
 from otel_forge.stack.ports import PORTS, check_free
@@ -128,6 +129,11 @@ class DockerBackend:
         chosen = known_names(names, NAMES) or list(NAMES)
         if not self._containers():
             raise StackError("The stack is not running; `otel-forge up` starts it.")
+        state = self.folder.read()
+        if state is not None and state.engine == self.name:
+            kept = check_restart(self.settings, self.environ, state, "Run `otel-forge up` to change that.")
+            if kept:
+                self.report(f"the containers keep what they were started with: {', '.join(kept)}")
         self.report(f"restarting {', '.join(chosen)}")
         self._compose("restart", *chosen)
         self._compose("up", "--detach", "--no-recreate", "--wait", "--wait-timeout", str(round(timeout)), *chosen)
@@ -165,6 +171,8 @@ class DockerBackend:
             started=time.time(),
             config=str(self._bundle()),
             ports=dict(self.settings.ports),
+            retention=dict(self.settings.retention),
+            lane=self.settings.alerting or "grafana",
         )
 
     def _bundle(self) -> Path:

@@ -15,7 +15,7 @@ _USUAL_HOMES = ("/usr/share/grafana", "/usr/local/share/grafana", "/opt/homebrew
 
 MISSING = (
     "Grafana is not on PATH, so no dashboards are served (no package index carries it). Install it from "
-    "grafana.com, or use `otel-forge up --engine docker`; until then ask Prometheus, Loki and Tempo themselves."
+    "grafana.com, or use `otel-forge up --engine docker`; until then ask the stores themselves."
 )
 
 

@@ -6,14 +6,19 @@ import gzip
 import os
 import re
 import shutil
+import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 _SERIOUS = re.compile(
     r"""\blevel"?[=:]\s?"?(error|fatal|panic|critical)|\t(error|fatal|panic|dpanic)\t|\b(ERROR|FATAL|CRITICAL)\b|^panic:"""
 )
+
+# What the supervisor itself writes into a component's log, each followed by the time.
+START_MARK = "otel-forge starts this at "
+STOP_MARK = "otel-forge stops this at "
 
 
 class RotatingLog:
@@ -55,6 +60,10 @@ class RotatingLog:
         except OSError:
             self.lost += len(lines)
 
+    def mark(self, text: str) -> None:
+        """Write one of the marks above, with the time, on a line of its own."""
+        self.write(f"{text}{time.strftime('%Y-%m-%dT%H:%M:%S%z')}\n".encode())
+
     def _rotate(self) -> None:
         for number in range(self.keep, 0, -1):
             older = self._older(number)
@@ -68,19 +77,42 @@ class RotatingLog:
         return self.path.with_name(f"{self.path.name}.{number}.gz")
 
 
-def tail(path: Path, lines: int, keep: Callable[[str], bool] | None = None) -> list[str]:
-    """Return the last lines of a log, older compressed files included where the newest holds too few."""
+def tail(path: Path, lines: int, keep: Callable[[str], bool] | None = None, *, this_run: bool = False) -> list[str]:
+    """Return the last lines of a log, older compressed files included where the newest holds too few.
+
+    With `this_run` none from before the last start mark, and none from after a stop mark: what a server
+    says while it is told to end is no news.
+    """
     if lines <= 0:
         return []
-    found: deque[str] = deque(maxlen=lines)
+    found: list[str] = []
     older = sorted(path.parent.glob(f"{path.name}.*.gz"), key=_age)
     for file in [path, *older]:
-        have = list(found)
-        if len(have) >= lines:
+        room = lines - len(found)
+        part, begun = _of_this_run(_read(file), room, keep) if this_run else (_last(_read(file), room, keep), False)
+        found = [*part, *found]
+        if begun or len(found) >= lines:
             break
-        found = deque((line for line in _read(file) if keep is None or keep(line)), maxlen=lines - len(have))
-        found = deque([*found, *have], maxlen=lines)
-    return list(found)
+    return found
+
+
+def _last(lines: Iterable[str], room: int, keep: Callable[[str], bool] | None) -> list[str]:
+    return list(deque((line for line in lines if keep is None or keep(line)), maxlen=room))
+
+
+def _of_this_run(lines: Iterable[str], room: int, keep: Callable[[str], bool] | None) -> tuple[list[str], bool]:
+    """Return the last lines that count, and whether the start of the run is among those that were read."""
+    found: deque[str] = deque(maxlen=room)
+    begun, ending = False, False
+    for line in lines:
+        if line.startswith(START_MARK):
+            found.clear()
+            begun, ending = True, False
+        elif line.startswith(STOP_MARK):
+            ending = True
+        elif not ending and (keep is None or keep(line)):
+            found.append(line)
+    return list(found), begun
 
 
 def _age(path: Path) -> int:

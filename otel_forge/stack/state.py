@@ -89,6 +89,9 @@ class StackState:
     config: str = ""
     """The folder that the configuration files were taken from."""
     ports: dict[str, int] = field(default_factory=dict)
+    retention: dict[str, str] = field(default_factory=dict)
+    lane: str = ""
+    """Which alerting lane notifies."""
     components: dict[str, ComponentState] = field(default_factory=dict)
 
     @classmethod

@@ -38,6 +38,8 @@ class Plan:
     version: str = ""
     config: str = ""
     ports: dict[str, int] = field(default_factory=dict)
+    retention: dict[str, str] = field(default_factory=dict)
+    lane: str = ""
 
     def to_json(self) -> str:
         """Return the text of the plan file."""
@@ -71,6 +73,8 @@ class Supervisor:
             started=time.time(),
             config=plan.config,
             ports=dict(plan.ports),
+            retention=dict(plan.retention),
+            lane=plan.lane,
             components={name: process.state for name, process in self.processes.items()},
         )
         self._said: dict[str, str] = {}

@@ -13,6 +13,9 @@ from otel_forge.stack import ports
 from otel_forge.stack.components import BY_NAME
 from otel_forge.stack.state import StateFolder
 
+SCRAPED = Path("targets") / "scrape"
+_LAID = ".laid"  # in the folder above: the names of the files that the configuration brought
+
 
 @dataclass(frozen=True)
 class Run:
@@ -28,7 +31,7 @@ class Run:
 def lay(bundle: Path, folder: StateFolder, names: Sequence[str], run: Run) -> None:
     """Copy the configuration of these components out of the bundle, each in place of its last copy."""
     after: dict[str, Callable[[Path], None]] = {
-        "prometheus": lambda copy: _write_targets(copy, run),
+        "prometheus": lambda copy: _finish_prometheus(copy, folder.config / "prometheus", run),
         "tempo": lambda copy: _choose_tempo(copy, run.tempo_major),
         "grafana": lambda copy: _choose_lane(copy, run.lane),
     }
@@ -52,6 +55,26 @@ def _replace(source: Path, target: Path, finish: Callable[[Path], None]) -> None
     finish(draft)
     shutil.rmtree(target, ignore_errors=True)
     draft.rename(target)
+
+
+def _finish_prometheus(copy: Path, last: Path, run: Run) -> None:
+    _write_targets(copy, run)
+    _keep_scraped(copy / SCRAPED, last / SCRAPED)
+
+
+def _keep_scraped(folder: Path, last: Path) -> None:
+    """Take over the target files that somebody, such as the demo, has put into the last copy.
+
+    Those that came with the configuration do not count: what its owner has removed there must go here, too.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    laid = last / _LAID
+    ours = laid.read_text(encoding="utf-8").splitlines() if laid.is_file() else []
+    own = sorted(file.name for file in folder.glob("*.yaml"))
+    (folder / _LAID).write_text("".join(f"{name}\n" for name in own), encoding="utf-8")
+    for file in last.glob("*.yaml"):
+        if file.name not in {*ours, *own}:
+            shutil.copyfile(file, folder / file.name)
 
 
 def _write_targets(copy: Path, run: Run) -> None:

@@ -53,7 +53,9 @@ def test_up_tells_what_it_does_and_ends_with_addresses_and_the_next_command(worl
     assert lines[0] == "The stack is up (engine native)."
     assert f"  OTLP over HTTP  {endpoint}" in lines
     assert f"  Prometheus      http://127.0.0.1:{world.port('PROMETHEUS')}" in lines
+    assert f"  Loki            http://127.0.0.1:{world.port('LOKI')} (API)" in lines
     assert "Grafana is not on PATH" in done.stdout
+    assert len([line for line in lines if line.startswith("  curl -sG http://127.0.0.1:")]) == 3
     assert lines[-2:] == [
         "Run next, in the folder of your app:",
         f"  OTEL_EXPORTER_OTLP_ENDPOINT={endpoint} opentelemetry-instrument python app.py",
@@ -68,6 +70,7 @@ def test_up_with_grafana_says_where_its_password_is(world: World) -> None:
     assert done.returncode == 0, done.stderr
     password = world.home / "state" / "grafana" / "admin-password"
     assert f"password in {password}" in done.stdout
+    assert "curl" not in done.stdout
     assert password.read_text() not in done.stdout + done.stderr
 
 
@@ -188,6 +191,29 @@ def test_logs_can_be_reduced_to_errors(up: World) -> None:
     assert forge(up, "logs", "loki", "--errors", "-n", "2").stdout == "level=error_first\n"
 
 
+def test_errors_of_an_earlier_run_and_of_the_stop_are_not_shown(up: World) -> None:
+    """After a restart the list begins anew; what is said meanwhile is no news."""
+    requests.get(f"http://127.0.0.1:{up.port('LOKI')}/log?level=error_of_the_first_run", timeout=5)
+    log = up.home / "state" / "logs" / "loki.log"
+    wait_for(lambda: "level=error_of_the_first_run" in log.read_text())
+    assert forge(up, "logs", "--errors").stdout.endswith("| level=error_of_the_first_run\n")
+    assert forge(up, "restart", "loki").returncode == 0
+    assert forge(up, "logs", "--errors").stdout == ""
+    assert "level=error_of_the_first_run" in forge(up, "logs", "loki").stdout
+
+
+def test_restart_with_a_changed_setting_is_refused(up: World) -> None:
+    """Exit code 1, what differs, and what to do."""
+    done = forge(up, "restart", OTEL_FORGE_RETENTION="3d")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "Error: The stack is already running, but not with what is asked for: "
+        "OTEL_FORGE_RETENTION=3d (it runs with 15d). "
+        "Run `otel-forge down` and then `otel-forge up` to change that.\n"
+    )
+    assert forge(up, "up", OTEL_FORGE_RETENTION_LOGS="24h").returncode == 1
+
+
 def test_interrupting_up_leaves_nothing_running(world: World) -> None:
     """Ctrl-C while a component is not ready stops what was started."""
     import signal
@@ -242,6 +268,48 @@ def test_version_and_help() -> None:
         result = CliRunner().invoke(main, [command, "--help"])
         assert result.exit_code == 0
         assert "--state-dir" in result.output
+
+
+def test_the_summaries_of_the_commands_are_not_cut() -> None:
+    """On a terminal of 80 columns each fits on its line."""
+    shown = CliRunner().invoke(main, ["--help"]).output
+    assert "..." not in shown.partition("Commands:")[2]
+
+
+ADDRESSES = {"Prometheus": "http://127.0.0.1:9090", "Loki": "http://127.0.0.1:3100", "Tempo": "http://127.0.0.1:3200"}
+
+
+def test_without_grafana_there_are_queries_to_paste() -> None:
+    """With the ports that are used, and for any app."""
+    lines = output.up_text(StackStatus("native", "running", addresses=ADDRESSES))
+    assert [line.strip() for line in lines if "curl" in line] == [
+        "curl -sG http://127.0.0.1:9090/api/v1/query --data-urlencode "
+        "'query=sum by (service_name, http_route) (rate(http_server_request_duration_seconds_count[5m]))'",
+        "curl -sG http://127.0.0.1:3100/loki/api/v1/query_range --data-urlencode "
+        """'query={service_name=~".+", service_name!="otelcol-forge"}'""",
+        "curl -sG http://127.0.0.1:3200/api/search --data-urlencode "
+        """'q={resource.service.name != "otelcol-forge"}'""",
+    ]
+    with_grafana = StackStatus("native", "running", addresses={**ADDRESSES, "Grafana": "http://127.0.0.1:3001"})
+    assert not any("curl" in line for line in output.up_text(with_grafana))
+
+
+def test_addresses_without_web_pages_are_marked() -> None:
+    """Nobody should open a browser on them."""
+    built = StackStatus("native", "running", addresses=ADDRESSES, api_only=["Prometheus", "Loki", "Tempo"])
+    assert output.addresses_text(built) == [
+        "  Prometheus  http://127.0.0.1:9090 (API)",
+        "  Loki        http://127.0.0.1:3100 (API)",
+        "  Tempo       http://127.0.0.1:3200 (API)",
+    ]
+    assert output.addresses_text(StackStatus("docker", "running", addresses=ADDRESSES))[0].endswith(":9090")
+
+
+def test_the_documented_queries_are_those_that_up_prints() -> None:
+    """In docs/stack.md, with the ports of nothing set."""
+    documented = (PROJECT / "docs" / "stack.md").read_text()
+    for line in output.queries_text(StackStatus("native", "running", addresses=ADDRESSES)):
+        assert line.strip() in documented or not line.startswith("  ")
 
 
 def test_the_next_command_names_the_endpoint_only_where_it_is_not_the_usual() -> None:

@@ -135,6 +135,18 @@ def test_restart_takes_the_named_services_only(docker: FakeDocker) -> None:
         docker.backend().restart(["nginx"], timeout=60)
 
 
+def test_a_restart_refuses_what_compose_would_not_apply(docker: FakeDocker) -> None:
+    """`compose restart` keeps the containers as they were made; `up` makes them anew."""
+    docker.backend().up(timeout=90)
+    with pytest.raises(StackError) as failure:
+        docker.backend(OTEL_FORGE_RETENTION="3d", OTEL_FORGE_ALERTING="prometheus").restart([], timeout=60)
+    assert "OTEL_FORGE_RETENTION=3d (it runs with 15d), OTEL_FORGE_ALERTING=prometheus (it runs with grafana)" in str(
+        failure.value
+    )
+    assert str(failure.value).endswith("Run `otel-forge up` to change that.")
+    assert [command[0] for command in docker.commands()] == ["up"]
+
+
 def test_logs_are_those_of_compose(docker: FakeDocker) -> None:
     """Errors can be picked out of them."""
     docker.backend().up(timeout=90)
@@ -221,7 +233,7 @@ def test_auto_takes_docker_where_it_works_and_native_elsewhere(docker: FakeDocke
     assert said == []
     (docker.home / "no-daemon").touch()
     assert choose("auto", settings, docker.environ, said.append) == "native"
-    assert said[0].startswith("engine native, because docker cannot be used: The Docker daemon does not answer")
+    assert said == ["engine native: the Docker daemon does not answer"]
 
 
 def test_another_engine_is_refused_while_one_runs(docker: FakeDocker) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_forge.stack.following import follow
-from otel_forge.stack.logfile import Follower, RotatingLog, is_serious, tail
+from otel_forge.stack.following import by_time, follow, time_of
+from otel_forge.stack.logfile import START_MARK, STOP_MARK, Follower, RotatingLog, is_serious, tail
 
 
 def everything(path: Path) -> bytes:
@@ -106,3 +106,52 @@ def test_followed_files_may_come_later(tmp_path: Path) -> None:
     lines = follow({"x": tmp_path / "x.log"}, pause=0.01)
     (tmp_path / "x.log").write_text("hello\n")
     assert next(lines) == ("x", "hello")
+
+
+def test_of_this_run_neither_earlier_lines_nor_those_of_the_stop_are_shown(tmp_path: Path) -> None:
+    """Also when the run began in a file that was rotated away since."""
+    log = RotatingLog(tmp_path / "x.log", max_bytes=150, keep=3)
+    log.feed(b"level=error of an earlier run\n")
+    log.mark(START_MARK)
+    log.feed(b"level=error first\nlevel=info fine\n")
+    log.feed(b"level=error second " + b"x" * 100 + b"\n")
+    log.mark(STOP_MARK)
+    log.feed(b'level=error msg="context canceled"\n')
+    assert len(list(tmp_path.iterdir())) > 1
+    shown = [line.split(" x")[0] for line in tail(log.path, 10, is_serious, this_run=True)]
+    assert shown == ["level=error first", "level=error second"]
+    assert [line.split(" x")[0] for line in tail(log.path, 1, is_serious, this_run=True)] == ["level=error second"]
+    log.mark(START_MARK)
+    assert tail(log.path, 10, is_serious, this_run=True) == []
+    assert len(tail(log.path, 10, is_serious)) == 4
+
+
+def test_a_log_without_marks_is_of_one_run(tmp_path: Path) -> None:
+    """As a release before the marks has left it."""
+    (tmp_path / "x.log").write_text("level=error old\n")
+    assert tail(tmp_path / "x.log", 5, is_serious, this_run=True) == ["level=error old"]
+
+
+def test_lines_of_several_logs_are_in_the_order_of_time() -> None:
+    """Whatever form each server writes the time in; lines without one stay with the one before."""
+    tails = {
+        "collector": ["2026-11-23T14:00:02.500Z\tinfo\tservice.go:1\tthird", "  a line of its stack trace"],
+        "loki": ["level=info ts=2026-11-23T14:00:01.218024228Z caller=x.go:1 msg=first", "level=info msg=timeless"],
+        "tempo": [f"{START_MARK}2026-11-23T15:00:02+0100", "level=info ts=2026-11-23T14:00:03Z msg=fourth"],
+    }
+    order = [(name, line.split("=")[-1].split("\t")[-1].split(" ")[-1]) for name, line in by_time(tails)]
+    assert order == [
+        ("loki", "first"),
+        ("loki", "timeless"),
+        ("tempo", "2026-11-23T15:00:02+0100"),
+        ("collector", "third"),
+        ("collector", "trace"),
+        ("tempo", "fourth"),
+    ]
+
+
+def test_a_time_that_cannot_be_is_none() -> None:
+    """A line may carry anything."""
+    assert time_of("2026-99-99T14:00:00Z no such day") is None
+    assert time_of("no time at all") is None
+    assert time_of("1970-01-01T00:00:01.25+00:00 x") == 1.25

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import threading
 from collections.abc import Mapping, Sequence
@@ -14,8 +15,10 @@ import yaml
 
 from otel_forge.errors import EngineUnavailable, PortTaken, StackError
 from otel_forge.stack.components import NAMES
+from otel_forge.stack.differences import differences
 from otel_forge.stack.native import NativeBackend
 from otel_forge.stack.settings import StackSettings
+from otel_forge.stack.state import StackState
 from tests.stack.bench import free_port, wait_for
 from tests.stack.world import World
 
@@ -66,8 +69,57 @@ def test_up_with_other_ports_says_what_to_do(world: World) -> None:
 def test_up_with_another_configuration_says_what_to_do(world: World) -> None:
     """Saying "already running" would hide that the edited files are not used."""
     world.backend().up(timeout=30)
-    with pytest.raises(StackError, match=f"configuration from {world.home} .it runs with"):
+    with pytest.raises(StackError, match=f"OTEL_FORGE_CONFIG_DIR={world.home} .it runs with"):
         world.backend(OTEL_FORGE_CONFIG_DIR=str(world.home)).up(timeout=30)
+
+
+CHANGED = [
+    ("OTEL_FORGE_RETENTION", "3d", "15d"),
+    ("OTEL_FORGE_RETENTION_SIZE", "1GB", "4GB"),
+    ("OTEL_FORGE_RETENTION_LOGS", "24h", "168h"),
+    ("OTEL_FORGE_RETENTION_TRACES", "4h", "48h"),
+    ("OTEL_FORGE_ALERTING", "grafana", "prometheus"),
+]
+
+
+def test_up_with_another_retention_or_lane_says_what_to_do(world: World) -> None:
+    """Each setting that is fixed at the start is named, with what the stack has instead."""
+    world.backend().up(timeout=30)
+    with pytest.raises(StackError) as failure:
+        world.backend(**{name: value for name, value, _ in CHANGED}).up(timeout=30)
+    for name, value, before in CHANGED:
+        assert f"{name}={value} (it runs with {before})" in str(failure.value)
+    assert str(failure.value).endswith("Run `otel-forge down` and then `otel-forge up` to change that.")
+
+
+@pytest.mark.parametrize(("name", "value", "before"), [*CHANGED, ("OTEL_FORGE_PORT_TEMPO", "20001", "")])
+def test_a_restart_refuses_what_only_a_new_start_can_change(world: World, name: str, value: str, before: str) -> None:
+    """Nothing is restarted, so nobody takes the old setting for the new one."""
+    before = before or f"{world.port('TEMPO')}"
+    first = world.backend().up(timeout=30)
+    with pytest.raises(StackError) as failure:
+        world.backend(**{name: value}).restart([], timeout=30)
+    assert f"{name}={value} (it runs " in str(failure.value) and f" {before})" in str(failure.value)
+    assert str(failure.value).endswith("Run `otel-forge down` and then `otel-forge up` to change that.")
+    assert [c.pid for c in world.backend().status().components] == [c.pid for c in first.components]
+
+
+def test_a_restart_from_a_shell_without_the_settings_keeps_them_and_says_so(world: World) -> None:
+    """What the environment does not say was not asked for."""
+    world.backend(OTEL_FORGE_RETENTION="3d", OTEL_FORGE_ALERTING="grafana").up(timeout=30)
+    del world.environ["OTEL_FORGE_RETENTION"], world.environ["OTEL_FORGE_ALERTING"]
+    world.backend().restart(["prometheus"], timeout=30)
+    kept = "the stack keeps what it was started with: OTEL_FORGE_RETENTION=3d, OTEL_FORGE_ALERTING=grafana"
+    assert kept in world.said
+    assert "--storage.tsdb.retention.time=3d" in world.started("prometheus")[0]
+    targets = world.home / "state" / "config" / "prometheus" / "targets"
+    assert yaml.safe_load((targets / "alertmanager.yaml").read_text()) == []
+
+
+def test_a_state_without_retention_and_lane_differs_in_nothing(world: World) -> None:
+    """A stack that an older release has started can still be restarted."""
+    settings = StackSettings.from_env({**world.environ, "OTEL_FORGE_RETENTION": "3d", "OTEL_FORGE_ALERTING": "grafana"})
+    assert differences(settings, StackState(engine="native", status="running")) == []
 
 
 def test_up_during_a_down_waits_and_starts_anew(world: World) -> None:
@@ -127,6 +179,36 @@ def test_prometheus_scrapes_what_runs_on_the_ports_that_are_set(world: World) ->
     assert (copy / "rules").is_dir()
 
 
+def test_scrape_targets_of_others_stay_over_restart_and_up(world: World) -> None:
+    """The demo puts its file there; the folder exists from the first `up` on, as Prometheus wants it."""
+    folder = world.home / "state" / "config" / "prometheus" / "targets" / "scrape"
+    world.backend().up(timeout=30)
+    assert list(folder.glob("*.yaml")) == []
+    (folder / "demo.yaml").write_text("[]\n")
+    world.backend().restart(["prometheus"], timeout=30)
+    assert (folder / "demo.yaml").read_text() == "[]\n"
+    world.backend().down(data=False)
+    world.backend().up(timeout=30)
+    assert (folder / "demo.yaml").read_text() == "[]\n"
+
+
+def test_a_scrape_target_of_the_configuration_follows_it(world: World) -> None:
+    """Removed there, it is removed from the working copy, and what others put beside it stays."""
+    own = world.home / "own"
+    bundle = Path(__file__).resolve().parents[2]
+    for folder in ("collector", "backends"):
+        shutil.copytree(bundle / folder, own / folder)
+    source = own / "backends" / "prometheus" / "targets" / "scrape" / "mine.yaml"
+    source.write_text("[]\n")
+    copy = world.home / "state" / "config" / "prometheus" / "targets" / "scrape"
+    world.backend(OTEL_FORGE_CONFIG_DIR=str(own)).up(timeout=30)
+    (copy / "demo.yaml").write_text("[]\n")
+    assert (copy / "mine.yaml").is_file()
+    source.unlink()
+    world.backend().restart(["prometheus"], timeout=30)
+    assert [file.name for file in copy.glob("*.yaml")] == ["demo.yaml"]
+
+
 def test_prometheus_notifies_where_no_grafana_does(world: World) -> None:
     """Exactly one lane: without Grafana that of Prometheus, and the setting overrules."""
     file = world.home / "state" / "config" / "prometheus" / "targets" / "alertmanager.yaml"
@@ -175,8 +257,6 @@ def test_tempo_gets_the_file_of_its_major_version(world: World, version: str, fi
 
 def test_an_operators_own_copy_of_the_configuration_is_used(world: World) -> None:
     """And a restart reads it anew."""
-    import shutil
-
     own = world.home / "own"
     bundle = Path(__file__).resolve().parents[2]
     for folder in ("collector", "backends"):

@@ -219,6 +219,18 @@ def test_no_server_logs_a_deprecation(stack: NativeStack) -> None:
     assert told == []
 
 
+def test_prometheus_has_no_error_to_tell_while_all_is_well(stack: NativeStack) -> None:
+    """It has scraped twice, so it has read its target files more than once as well."""
+    scraped = 'min(count_over_time(up{job="prometheus"}[1m]))'
+
+    def scrapes() -> int:
+        found = stack.get("PROMETHEUS", "/api/v1/query", query=scraped)
+        return max((int(series["value"][1]) for series in found["data"]["result"]), default=0) if found else 0
+
+    wait_for(lambda: scrapes() >= 2, timeout=60)
+    assert stack.forge("logs", "prometheus", "--errors", "-n", "5000").stdout == ""
+
+
 def test_down_frees_every_port_and_leaves_no_process(stack: NativeStack) -> None:
     """And takes no longer than the graces allow."""
     servers = [ProcessIdentity.of(pid) for pid in stack.pids().values()]

@@ -182,8 +182,8 @@ def test_a_component_that_ignores_sigterm_is_killed_after_its_grace(bench: Bench
     bench.down()
     assert 0.7 <= time.monotonic() - begun < 5
     assert bench.survivors() == []
-    assert bench.component("deaf").detail == "killed: it had not ended 0.7 s after SIGTERM"
-    assert "deaf has stopped (killed: it had not ended 0.7 s after SIGTERM)" in bench.said
+    assert bench.component("deaf").detail == "ended by force after 0.7 s; its data is safe"
+    assert "deaf has stopped (ended by force after 0.7 s; its data is safe)" in bench.said
 
 
 def test_stopping_takes_along_what_a_component_has_started(bench: Bench) -> None:
