@@ -187,6 +187,7 @@ def test_a_sigterm_handler_of_the_application_is_left_alone(programs: Programs, 
     assert program.wait() == 7
 
 
+@pytest.mark.parametrize("pipeline", ["upstream"], indirect=True)  # settings are read before either is built
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [

@@ -45,7 +45,7 @@ def test_up_tells_what_it_does_and_ends_with_addresses_and_the_next_command(worl
     world.install_engines()
     done = forge(world, "up", "--engine", "native")
     assert done.returncode == 0, done.stderr
-    assert re.search(r"^otel-forge: prometheus is starting \(\d+\.\d s\)$", done.stderr, re.MULTILINE)
+    assert re.search(r"^otel-forge: prometheus is (starting|ready) \(\d+\.\d s\)$", done.stderr, re.MULTILINE)
     assert re.search(r"^otel-forge: collector is ready \(\d+\.\d s\)$", done.stderr, re.MULTILINE)
     assert "\x1b" not in done.stdout + done.stderr and "\r" not in done.stdout + done.stderr
     endpoint = f"http://127.0.0.1:{world.port('OTLP_HTTP')}"

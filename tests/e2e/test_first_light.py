@@ -46,7 +46,7 @@ def test_request_counts_by_route_and_status_equal_what_was_sent(
     stack: Stack, apps: Apps, service: str, seed: int
 ) -> None:
     """Three rounds in a row, four workers, faults in the last: PromQL and the ledger agree to the last request."""
-    ledger = apps.send(service, 400, seed=seed, rate=25, faults=seed == ROUNDS[-1])
+    ledger = apps.send(service, 400, seed=seed, rate=35, faults=seed == ROUNDS[-1])
     assert (ledger.tally().not_sent, ledger.tally().unknown) == (0, 0)
     assert_all_counted(stack.stores, apps, service)
 
@@ -125,7 +125,7 @@ def test_the_collector_may_stop_and_start_in_the_middle_of_traffic(stack: Stack,
     failures: list[int] = []
 
     def traffic() -> None:
-        ledger = apps.send("httpbin", 600, seed=11, rate=25)
+        ledger = apps.send("httpbin", 500, seed=11, rate=28)
         failures.append(ledger.tally().not_sent + ledger.tally().unknown)
 
     sending = Thread(target=traffic)
