@@ -2,8 +2,8 @@
 
 Upstream instrumentations and exporters read some variables for themselves, in the middle of start-up,
 and offer no argument instead. Around those calls, and only there, otel-forge shows them a corrected view
-(see ``docs/decisions/003-environment-overlay.md``). Start-up is single-threaded, and subprocesses of the
-application never see the change.
+(see ``docs/decisions/003-environment-overlay.md``). What the application starts afterwards inherits the
+user's own variables.
 """
 
 from __future__ import annotations

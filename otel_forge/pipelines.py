@@ -1,7 +1,7 @@
 """The two pipelines behind ``OTEL_FORGE_PIPELINE``: ours, and the upstream SDK's as reference and way out.
 
-Each is built from the settings without touching a global. A signal that cannot be built is said and costs the
-other two nothing.
+Each is built from the settings without touching a global. In the upstream pipeline a signal that cannot be built is
+said and costs the other two nothing; the signals of the lean one share their parts and come together.
 """
 
 from __future__ import annotations

@@ -111,11 +111,6 @@ def encode_logs(
     return assemble(resource, by_scope(records, LogEncoder(limits, report).encode))
 
 
-def encode_log(record: LogRecord, limits: Limits, report: EncodingReport | None = None) -> bytes:
-    """Return one log record as a fragment for `assemble`; keep a `LogEncoder` where there are many."""
-    return LogEncoder(limits, report).encode(record)
-
-
 def _structured(body: Any) -> bytes:
     """Return the field of a body that is no text."""
     careful = Careful(raw=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Token
 from threading import Lock
 from time import monotonic, time_ns
@@ -143,7 +143,6 @@ class LeanTracer(trace.Tracer):
             return NonRecordingSpan(make_span_context(trace_id, span_id, False, flags, state))
         if start_time is None:
             start_time = time_ns()
-        scope = self.instrumentation_scope
         span = LeanSpan(
             self,
             name,
@@ -157,7 +156,7 @@ class LeanTracer(trace.Tracer):
             start_time,
             attributes,
             fixed,
-            scope,
+            self.instrumentation_scope,
         )
         if remote:
             span.parent_is_remote = True
@@ -428,8 +427,3 @@ def _span_context_of(parent: Any) -> Any:
 
 def _parent_context(parent: Any) -> Any:
     return parent.get_span_context() if type(parent) is LeanSpan else _span_context_of(parent)
-
-
-def iter_processors(provider: LeanTracerProvider) -> Iterator[SpanProcessor]:
-    """Yield the processors that were added to `provider`."""
-    yield from provider._processors
