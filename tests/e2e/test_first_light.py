@@ -152,7 +152,7 @@ def test_a_scrape_endpoint_is_scraped_as_of_old(stack: Stack, programs: Programs
         get(f"http://127.0.0.1:{port}/get")
     targets = stack.state / "config/prometheus/targets/scrape"
     targets.mkdir(exist_ok=True)
-    workers = [f"127.0.0.1:{scrape + offset}" for offset in range(2)]
+    workers = [f"127.0.0.1:{scrape + offset}" for offset in range(8)]
     (targets / "test.yaml").write_text(f"- targets: {workers}\n  labels: {{job: asset-forge-api}}\n")
     counted = 'sum(http_server_request_duration_seconds_count{job="asset-forge-api"})'
     assert eventually(lambda: stack.stores.number(counted), within=90, until=lambda number: number == 5) == 5
