@@ -38,7 +38,7 @@ def folder_of(variant: Variant, cache: Path, checkout: Path = CHECKOUT) -> Path:
     """Return where the environment of `variant` lives: its name and a hash of all that decides what is in it."""
     parts = [sys.version, sys.executable, *variant.requirements()]
     if variant.pinned:
-        parts.append((checkout / "constraints.txt").read_text())
+        parts.append(_constraints(variant, checkout))
     if _is_ours(variant):
         parts += [str(checkout), (checkout / "pyproject.toml").read_text()]
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
@@ -63,10 +63,19 @@ def environment(variant: Variant, cache: Path, checkout: Path = CHECKOUT) -> Pat
 
 def _install(variant: Variant, folder: Path, checkout: Path) -> None:
     requirements = [part.format(checkout=checkout) for part in variant.requirements()]
-    constraints = ["--constraint", str(checkout / "constraints.txt")] if variant.pinned else []
     pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "--quiet"]
     _run([sys.executable, "-m", "venv", "--without-pip", str(folder)])
+    constraints = []
+    if variant.pinned:
+        (folder / "constraints.txt").write_text(_constraints(variant, checkout))
+        constraints = ["--constraint", str(folder / "constraints.txt")]
     _run([*pip, *constraints, *requirements])
+
+
+def _constraints(variant: Variant, checkout: Path) -> str:
+    """Return our constraints without those packages that the variant needs in another version."""
+    lines = (checkout / "constraints.txt").read_text().splitlines(keepends=True)
+    return "".join(line for line in lines if line.partition("==")[0] not in variant.freed)
 
 
 def _run(command: list[str]) -> None:

@@ -17,6 +17,7 @@ MEMORY_LIMIT_MIB = 15.0
 GROWTH_LIMIT = 1.3
 THREADS_LIMIT = 1.25
 CARDINALITY_LIMIT = 2001
+FAULT_LIMIT = 1.05
 _CARDINALITY_SETS = (10_000, 100_000)
 
 
@@ -38,7 +39,7 @@ class Gate:
 
 def gates(results: Results) -> list[Gate]:
     """Return every gate, decided for our own variant; one that could not be measured does not hold."""
-    found = [*_cost(results), *_start(results), *_growth(results), *_cardinality(results)]
+    found = [*_cost(results), *_faults(results), *_start(results), *_growth(results), *_cardinality(results)]
     reason = results.disqualified(FORGE) or results.skipped.get(FORGE, "")
     if not reason and FORGE not in results.variants:
         reason = "not measured"
@@ -58,6 +59,12 @@ def _cost(results: Results) -> Iterator[Gate]:
     holds = throughput is not None and throughput.middle >= THROUGHPUT_LIMIT
     value = throughput.middle if throughput else None
     yield Gate("P2", "gunicorn throughput ÷ uninstrumented (at least)", value, THROUGHPUT_LIMIT, holds)
+
+
+def _faults(results: Results) -> Iterator[Gate]:
+    for behaviour in ("refuse", "black_hole", "slow_answer"):
+        text = f"p99 with the back end in {behaviour.replace('_', ' ')} ÷ healthy"
+        yield _at_most("P3", text, results.p99_ratio(behaviour), FAULT_LIMIT)
 
 
 def _start(results: Results) -> Iterator[Gate]:
