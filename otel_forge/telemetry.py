@@ -50,7 +50,7 @@ def configure(settings: Settings, *, argv: Sequence[str], folder: Path, announce
     if settings.config_file and _configure_from_file(settings):
         return Pipeline()
     settings = with_known_exporters(settings, notice)
-    service, accounts = service_name(settings, argv, folder), Accounts()
+    service, accounts = service_name(settings, argv, folder), _keep(Accounts())
     resource = build_resource(settings, service, VERSION)
     pipeline = build_pipeline(
         settings,
@@ -64,11 +64,26 @@ def configure(settings: Settings, *, argv: Sequence[str], folder: Path, announce
     if pipeline.core is None and settings.exporters["logs"]:
         _bridge_logging(settings)
     _silence_upstream()
-    leave = Exit(pipeline.closers, accounts, settings.exit_timeout, pipeline.failure)
+    leave = Exit(pipeline.closers, accounts, settings.exit_timeout, pipeline.failure, place=pipeline.place)
     leave.install(sigterm=settings.sigterm_flush)
     if announce and settings.startup_line:
         notice(_startup_line(settings, service, pipeline))
     return pipeline
+
+
+_accounts = Accounts()
+
+
+def _keep(accounts: Accounts) -> Accounts:
+    """Make these the accounts that the process shows."""
+    global _accounts
+    _accounts = accounts
+    return accounts
+
+
+def current_accounts() -> Accounts:
+    """Return the accounts of the telemetry that is on; empty ones if it is not, or is set up from a file."""
+    return _accounts
 
 
 def _bridge_logging(settings: Settings) -> None:

@@ -5,11 +5,17 @@ from __future__ import annotations
 import importlib.metadata
 
 import otel_forge
+from otel_forge.delivery.accounts import Account
 
 
 def test_the_public_names() -> None:
     """Adding to the public API is a decision, not an accident."""
-    assert otel_forge.__all__ == ["__version__"]
+    assert otel_forge.__all__ == ["__version__", "accounts"]
+
+
+def test_the_accounts_are_there_without_telemetry() -> None:
+    """All zero, for each signal."""
+    assert otel_forge.accounts() == {"traces": Account(), "metrics": Account(), "logs": Account()}
 
 
 def test_the_installed_version_is_the_one_in_the_source() -> None:

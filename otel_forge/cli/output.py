@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from otel_forge.delivery.status import ServiceStatus
 from otel_forge.stack.backend import RUNNING, STOPPED, StackStatus
 
 NEXT_COMMAND = "opentelemetry-instrument python app.py"
@@ -97,9 +98,9 @@ def status_text(status: StackStatus, now: float | None = None) -> list[str]:
     return [f"The stack is {status.status} (engine {status.engine}).", "", *table(rows), "", *addresses_text(status)]
 
 
-def status_json(status: StackStatus) -> str:
+def status_json(status: StackStatus, services: Sequence[ServiceStatus] = ()) -> str:
     """Return the status for machines."""
-    return json.dumps(asdict(status), indent=2)
+    return json.dumps({**asdict(status), "services": [asdict(service) for service in services]}, indent=2)
 
 
 def age(seconds: float) -> str:

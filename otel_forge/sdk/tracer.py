@@ -30,6 +30,7 @@ from otel_forge.sdk.decision import ALWAYS, LOW_BITS, Rule, standard_rule
 from otel_forge.sdk.ids import RANDOM_TRACE_ID, PrivateIds
 from otel_forge.sdk.limits import RecordLimits
 from otel_forge.sdk.span import LeanSpan, link_records, make_span_context
+from otel_forge.sdk.started import StartedSpans
 from otel_forge.sdk.values import PLAIN, plain_copy
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class LeanTracer(trace.Tracer):
         self._root_flags = _SAMPLED | RANDOM_TRACE_ID if always else None
         self.sink: Callable[[LeanSpan], object] = provider.sink
         self._started = provider.started
+        counts = provider.started_spans
+        self._roots, self._locals, self._remotes = counts.of_roots, counts.of_locals, counts.of_remotes
 
     def start_span(
         self,
@@ -125,6 +128,7 @@ class LeanTracer(trace.Tracer):
             flags = self._root_flags
             if flags is None:
                 flags = self._decide_root(trace_id)
+            self._roots[flags & _SAMPLED]()
         elif type(parent) is LeanSpan:
             trace_id = parent.trace_id
             parent_span_id = parent.span_id
@@ -132,12 +136,14 @@ class LeanTracer(trace.Tracer):
             flags = parent.trace_flags
             if not self._parent_decides:
                 flags = self._decide(trace_id, flags)
+            self._locals[flags & _SAMPLED]()
         elif parent is SUPPRESSED:
             return SUPPRESSED
         else:
             trace_id, parent_span_id, remote, flags, state, _ = parent
             state = state or None
             flags = flags & 3 if self._parent_decides else self._decide(trace_id, flags & 3)
+            (self._remotes if remote else self._locals)[flags & _SAMPLED]()
         span_id = self._span_id() or 1
         if not flags & _SAMPLED:
             return NonRecordingSpan(make_span_context(trace_id, span_id, False, flags, state))
@@ -218,6 +224,7 @@ class LeanTracer(trace.Tracer):
         flags = (RANDOM_TRACE_ID if random else 0) | (_SAMPLED if result.decision.is_sampled() else 0)
         state = result.trace_state or None
         span_id = self._ids.generate_span_id()
+        self._provider.started_spans.add(parent, result.decision)
         if not result.decision.is_recording():
             return NonRecordingSpan(make_span_context(trace_id, span_id, False, flags, state))
         attributes = plain_copy(result.attributes) or {}
@@ -309,6 +316,7 @@ class LeanTracerProvider(trace.TracerProvider):
         self.rule = standard_rule(sampler)
         self.id_generator = id_generator or PrivateIds()
         self.limits = limits or RecordLimits()
+        self.started_spans = StartedSpans()
         self._queue = sink
         self._flush = flush
         self._close = close
@@ -354,6 +362,7 @@ class LeanTracerProvider(trace.TracerProvider):
     def replace_resource(self, resource: Resource) -> None:
         """Speak for `resource` from now on, as a forked child does."""
         self.resource = resource
+        self.started_spans = StartedSpans()
         self._lock = Lock()
         self._refresh()
 
@@ -371,6 +380,8 @@ class LeanTracerProvider(trace.TracerProvider):
             self._tell_end(span)
         if span.trace_flags & _SAMPLED:
             self._queue(span)
+        else:
+            self.started_spans.count_ended_record_only()
 
     def _tell_end(self, span: LeanSpan) -> None:
         for processor in self._processors:

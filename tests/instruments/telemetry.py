@@ -117,6 +117,8 @@ def lean(url: str) -> Callable[[], None]:
             "OTEL_BLRP_SCHEDULE_DELAY": "60000",
             "OTEL_METRIC_EXPORT_INTERVAL": "1000000",
             "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta",
+            "OTEL_FORGE_SPOOL_DIR": "none",
+            "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED": "false",
         }
     )
     built = build_lean(settings, Resource(RESOURCE), Accounts(), sampler=DEFAULT_ON)
