@@ -23,8 +23,9 @@ from otel_forge.settings import BatchSettings, Signal
 MAX_BATCH_BYTES = 1024 * 1024
 """A batch that has reached this size is sent, however few records it holds."""
 
-RECORDS_PER_TURN = 128
-"""Records encoded before the thread lets others have the interpreter: less than half a millisecond."""
+TURN, LOOK_EVERY = 0.0008, 32
+"""Seconds of encoding before the thread lets others have the interpreter, and the records between looks at the clock.
+Each turn costs everybody some 0.1 ms for the hand-over, so it is as long as a request may be kept waiting."""
 
 TURN_OF_OTHERS = 0.00005
 """Seconds to sleep then; less would not be enough for a waiting thread to wake up and take the lock."""
@@ -82,6 +83,7 @@ class Pipeline:
             on_first=self._worker.start,
             on_batch=self._wake,
             dropped=self._overflowed,
+            give_way=lambda: time.sleep(TURN_OF_OTHERS),
         )
         self.append: Callable[[Any], object] = self._ring.append
         """Take one record, from any thread."""
@@ -142,6 +144,7 @@ class Pipeline:
         fragments: list[Fragment] = []
         size = taken = lost = 0
         encode = self._encode
+        turn_ends = time.monotonic() + TURN
         for record in self._ring.take(self._most):
             taken += 1
             self._in_hand = taken
@@ -157,8 +160,11 @@ class Pipeline:
                 lost += 1
             if size >= self._most_bytes:
                 break
-            if not taken % RECORDS_PER_TURN:
+            if not taken % LOOK_EVERY and time.monotonic() > turn_ends:
+                self._ring.ask_for_turn()
                 time.sleep(TURN_OF_OTHERS)
+                self._ring.end_wait()
+                turn_ends = time.monotonic() + TURN
         self._accounts.created(self._signal, taken)
         self._in_hand = 0
         self._courier.add(fragments)

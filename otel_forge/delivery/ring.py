@@ -18,10 +18,22 @@ from typing import Any
 class Ring:
     """Takes records from any thread; `on_first` is called until it returns True, `on_batch` when a batch is there.
 
-    `dropped` is told how many of the oldest records had to go.
+    `dropped` is told how many of the oldest records had to go. `give_way` lets the delivery thread have the
+    interpreter, on the thread of a request; the next append does so after `ask_for_turn`.
     """
 
-    __slots__ = ("_alarm", "_batch", "_capacity", "_dropped", "_on_batch", "_on_first", "_records", "_started")
+    __slots__ = (
+        "_alarm",
+        "_asked",
+        "_batch",
+        "_capacity",
+        "_dropped",
+        "_give_way",
+        "_on_batch",
+        "_on_first",
+        "_records",
+        "_started",
+    )
 
     def __init__(
         self,
@@ -31,6 +43,7 @@ class Ring:
         on_first: Callable[[], bool],
         on_batch: Callable[[], None],
         dropped: Callable[[int], None],
+        give_way: Callable[[], None] = lambda: None,
     ) -> None:
         self._records: deque[Any] = deque()
         self._capacity = capacity
@@ -38,8 +51,10 @@ class Ring:
         self._on_first = on_first
         self._on_batch = on_batch
         self._dropped = dropped
+        self._give_way = give_way
         self._alarm = 1
         self._started = False
+        self._asked = False
 
     def append(self, record: Any) -> None:
         """Take `record`; this is all of delivery that a request thread sees."""
@@ -52,6 +67,9 @@ class Ring:
         if not self._started and self._on_first():
             self._started = True
             self._alarm = self._batch
+        if self._asked:
+            self.end_wait()
+            self._give_way()
         records = self._records
         if len(records) > self._capacity:
             self._drop_oldest()
@@ -77,6 +95,22 @@ class Ring:
             except IndexError:
                 return
 
+    def ask_for_turn(self) -> None:
+        """Have the next append give way: the delivery thread waits for the interpreter.
+
+        It would get it at some time without asking. But until then every wait of a request thread for a file or a
+        database wakes it in vain, which costs more than a turn.
+        """
+        self._asked = True
+        self._alarm = 1
+
+    def end_wait(self) -> None:
+        """Take back `ask_for_turn`."""
+        self._asked = False
+        self._alarm = self._batch
+        if not (self._started and self._capacity):  # shut or forgotten, perhaps in this instant
+            self._alarm = 1
+
     def shut(self) -> None:
         """Drop every record from now on, and what is still here as soon as another comes."""
         self._capacity = 0
@@ -87,6 +121,7 @@ class Ring:
         self._records.clear()
         self._alarm = 1
         self._started = False
+        self._asked = False
 
     def __len__(self) -> int:
         return len(self._records)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Event, Lock, Thread
 
 import pytest
@@ -18,8 +19,15 @@ class Counting:
         self.batches = 0
         self._lock = Lock()
 
-    def ring(self, capacity: int, batch: int) -> Ring:
-        return Ring(capacity, batch, on_first=self._on_first, on_batch=self._on_batch, dropped=self._on_dropped)
+    def ring(self, capacity: int, batch: int, give_way: Callable[[], None] = lambda: None) -> Ring:
+        return Ring(
+            capacity,
+            batch,
+            on_first=self._on_first,
+            on_batch=self._on_batch,
+            dropped=self._on_dropped,
+            give_way=give_way,
+        )
 
     def _on_first(self) -> bool:
         self.first += 1
@@ -53,6 +61,40 @@ def test_a_full_ring_drops_the_oldest(batch: int) -> None:
         ring.append(number)
     assert list(ring.take(10)) == [6, 7, 8, 9]
     assert counting.dropped == 6
+
+
+def test_asked_for_a_turn_the_next_append_gives_way_once() -> None:
+    """So the delivery thread gets the interpreter soon, and requests are held up once."""
+    given: list[int] = []
+    ring = Counting().ring(10, 5, give_way=lambda: given.append(len(ring)))
+    ring.append("first")
+    ring.ask_for_turn()
+    ring.append("second")
+    ring.append("third")
+    assert given == [2]
+
+
+def test_a_turn_that_came_by_itself_is_not_given_again() -> None:
+    """The delivery thread got the interpreter without help."""
+    given: list[int] = []
+    ring = Counting().ring(10, 5, give_way=lambda: given.append(len(ring)))
+    ring.append("first")
+    ring.ask_for_turn()
+    ring.end_wait()
+    ring.append("second")
+    assert given == []
+
+
+def test_a_ring_that_was_shut_while_the_thread_waited_stays_shut() -> None:
+    """What comes later is dropped and counted."""
+    counting = Counting()
+    ring = counting.ring(10, 5)
+    ring.append("first")
+    ring.ask_for_turn()
+    ring.shut()
+    ring.end_wait()
+    ring.append("too late")
+    assert counting.dropped == 2
 
 
 def test_nothing_is_lost_or_counted_twice_under_32_threads() -> None:
