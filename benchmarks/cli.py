@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.environments import CHECKOUT, CannotInstall, cache_folder, environment
 from benchmarks.faults import faults
 from benchmarks.gates import gates
-from benchmarks.measure import FULL, QUICK, Extent, cpu_by_kind, scaling, unit_costs
+from benchmarks.measure import FULL, QUICK, Extent, cpu_by_kind, cpu_under_sustained_load, scaling, unit_costs
 from benchmarks.profiling import profile
 from benchmarks.report import report
 from benchmarks.results import Results
@@ -28,7 +28,7 @@ from benchmarks.subject.requests_by_kind import KINDS
 from benchmarks.variants import FORGE, VARIANTS, Variant, chosen
 
 RESULTS = CHECKOUT / "benchmarks" / "results.md"
-SECTIONS = ("cpu", "serving", "faults", "starting", "units", "scaling")
+SECTIONS = ("cpu", "sustained", "serving", "faults", "starting", "units", "scaling")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,6 +92,8 @@ def run(wanted: list[Variant], find: Find, extent: Extent, sections: Sequence[st
         results.signals = {variant.name: variant.signals for variant in variants}
         if "cpu" in sections:
             cpu_by_kind(stage, variants, extent, results)
+        if "sustained" in sections and extent.sustained_rounds:
+            cpu_under_sustained_load(stage, variants, extent, results)
         if "serving" in sections:
             serving(stage, variants, extent, results)
         if "faults" in sections:

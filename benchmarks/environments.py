@@ -1,6 +1,7 @@
 """One virtual environment for each variant, kept in the user's cache under a hash of what it holds.
 
-So stock, ours and the others never meet: two distros in one environment would be a lottery.
+So stock, ours and the others never meet: two distros in one environment would be a lottery. Ours is installed as
+users get it, as a wheel with its byte code beside it, and anew whenever the checkout has changed.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.variants import Variant
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-_COMPLETE = "complete"
+_COMPLETE, _INSTALLED = "complete", "installed"
 _INSTALL_SECONDS = 600
+
+Run = Callable[[list[str]], object]
 
 
 class CannotInstall(Exception):
@@ -46,30 +49,53 @@ def folder_of(variant: Variant, cache: Path, checkout: Path = CHECKOUT) -> Path:
     return cache / f"{shared}-{digest[:16]}"
 
 
-def environment(variant: Variant, cache: Path, checkout: Path = CHECKOUT) -> Path:
+def environment(variant: Variant, cache: Path, checkout: Path = CHECKOUT, run: Run | None = None) -> Path:
     """Return the ``bin`` folder of the variant's environment, which is made if it is not there.
 
     Raises CannotInstall.
     """
+    run = run or _run
     folder = folder_of(variant, cache, checkout)
     cache.mkdir(parents=True, exist_ok=True)
     with _locked(folder.with_suffix(".lock")):
         if not (folder / _COMPLETE).exists():
             shutil.rmtree(folder, ignore_errors=True)
-            _install(variant, folder, checkout)
+            _install(variant, folder, checkout, run)
             (folder / _COMPLETE).touch()
+        if _is_ours(variant):
+            _install_ours(folder, checkout, run)
     return folder / "bin"
 
 
-def _install(variant: Variant, folder: Path, checkout: Path) -> None:
+def _install(variant: Variant, folder: Path, checkout: Path, run: Run) -> None:
     requirements = [part.format(checkout=checkout) for part in variant.requirements()]
-    pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "--quiet"]
-    _run([sys.executable, "-m", "venv", "--without-pip", str(folder)])
+    run([sys.executable, "-m", "venv", "--without-pip", str(folder)])
     constraints = []
     if variant.pinned:
         (folder / "constraints.txt").write_text(_constraints(variant, checkout))
         constraints = ["--constraint", str(folder / "constraints.txt")]
-    _run([*pip, *constraints, *requirements])
+    run([*_pip_install(folder), *constraints, *requirements])
+
+
+def _install_ours(folder: Path, checkout: Path, run: Run) -> None:
+    """Install what the checkout holds now, unless that is what is there."""
+    digest, installed = source_digest(checkout), folder / _INSTALLED
+    if not installed.exists() or installed.read_text() != digest:
+        run([*_pip_install(folder), "--force-reinstall", "--no-deps", str(checkout)])
+        installed.write_text(digest)
+
+
+def source_digest(checkout: Path) -> str:
+    """Return a hash of the package's files, byte code apart."""
+    digest = hashlib.sha256()
+    for path in sorted((checkout / "otel_forge").rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(f"{path.relative_to(checkout)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _pip_install(folder: Path) -> list[str]:
+    return [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "--quiet"]
 
 
 def _constraints(variant: Variant, checkout: Path) -> str:

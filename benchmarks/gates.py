@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from benchmarks.measure import THREADS
 from benchmarks.results import Results
 from benchmarks.spread import Spread
-from benchmarks.variants import BASELINE, FORGE
+from benchmarks.variants import BASELINE, FORGE, FORGE_RUN
 
 RATIO_LIMITS = {"asset": 0.10, "post": 0.10, "error": 0.125}
 THROUGHPUT_LIMIT = 0.85
@@ -17,6 +17,7 @@ MEMORY_LIMIT_MIB = 15.0
 GROWTH_LIMIT = 1.3
 THREADS_LIMIT = 1.25
 CARDINALITY_LIMIT = 2001
+"""The specification's 2000 attribute sets, which must not overflow, and the overflow series beside them."""
 FAULT_LIMIT = 1.05
 _CARDINALITY_SETS = (10_000, 100_000)
 
@@ -54,11 +55,17 @@ def _at_most(name: str, text: str, found: Spread | float | None, limit: float) -
 
 def _cost(results: Results) -> Iterator[Gate]:
     for kind, limit in RATIO_LIMITS.items():
-        yield _at_most("P1", f"added CPU, {kind} request, ÷ stock", results.ratio_to_stock(kind, FORGE), limit)
+        yield _at_most("P1", f"added CPU, {kind} request, ÷ stock", _worse_ratio(results, kind), limit)
     throughput = results.throughput_ratio(FORGE)
     holds = throughput is not None and throughput.middle >= THROUGHPUT_LIMIT
     value = throughput.middle if throughput else None
     yield Gate("P2", "gunicorn throughput ÷ uninstrumented (at least)", value, THROUGHPUT_LIMIT, holds)
+
+
+def _worse_ratio(results: Results, kind: str) -> float | None:
+    """Return the ratio of short rounds or of sustained load, whichever is worse; None if neither was measured."""
+    found = [results.ratio_to_stock(rounds, kind, FORGE) for rounds in (results.cpu, results.sustained)]
+    return max((ratio.middle for ratio in found if ratio is not None), default=None)
 
 
 def _faults(results: Results) -> Iterator[Gate]:
@@ -68,8 +75,10 @@ def _faults(results: Results) -> Iterator[Gate]:
 
 
 def _start(results: Results) -> Iterator[Gate]:
-    yield _at_most("F6", "start-up added, ms", results.added_start(FORGE, "wall_ms"), START_LIMIT_MS)
-    yield _at_most("F6", "memory added, MiB", results.added_start(FORGE, "worked_rss_mib"), MEMORY_LIMIT_MIB)
+    """Decide on our own launcher; what upstream's adds to it stands in the table of starts."""
+    started, memory = (results.added_start(FORGE_RUN, figure) for figure in ("wall_ms", "worked_rss_mib"))
+    yield _at_most("F6", "start-up added by otel-forge run, ms", started, START_LIMIT_MS)
+    yield _at_most("F6", "memory added, MiB", memory, MEMORY_LIMIT_MIB)
 
 
 def _growth(results: Results) -> Iterator[Gate]:

@@ -12,6 +12,8 @@ from benchmarks.subject.requests_by_kind import kind_named
 from benchmarks.variants import BASELINE, FORGE, STOCK, UPSTREAM, Variant
 
 _BURST = 2000
+SUSTAINED = 5000
+GATED_KINDS = ("asset", "post", "error")
 SPANS = (1, 10, 100)
 ATTRIBUTES = (3, 13, 50)
 THREADS = (1, 8, 32)
@@ -30,10 +32,11 @@ class Extent:
     start_rounds: int
     unit_rounds: int
     scaling_rounds: int
+    sustained_rounds: int
 
 
-FULL = Extent(25, 500, ("asset", "post", "upstream", "error"), 7, 3.0, 15, 7, 5)
-QUICK = Extent(5, 400, ("asset", "post", "upstream", "error"), 3, 1.5, 3, 2, 0)
+FULL = Extent(25, 500, ("asset", "post", "upstream", "error"), 7, 3.0, 15, 7, 5, 5)
+QUICK = Extent(5, 400, ("asset", "post", "upstream", "error"), 3, 1.5, 3, 2, 0, 1)
 
 
 def cpu_by_kind(stage: Stage, variants: list[Variant], extent: Extent, results: Results) -> None:
@@ -47,6 +50,26 @@ def cpu_by_kind(stage: Stage, variants: list[Variant], extent: Extent, results: 
             for name in turn([variant.name for variant in variants], number):
                 _round(stage, workers, _named(variants, name), kind, extent.requests, results)
         stage.say(f"CPU per request: round {number + 1} of {extent.rounds}")
+    _end(workers)
+
+
+def cpu_under_sustained_load(stage: Stage, variants: list[Variant], extent: Extent, results: Results) -> None:
+    """Measure CPU per request in rounds so long that telemetry is delivered while requests are served.
+
+    In the short rounds of `cpu_by_kind` nearly all is delivered by the flush at the end, when nothing competes for
+    the interpreter.
+    """
+    chosen = [variant for variant in variants if variant.name in (BASELINE, STOCK, FORGE)]
+    workers = stage.workers(chosen)
+    kinds = [kind for kind in extent.kinds if kind in GATED_KINDS]
+    for number in range(extent.sustained_rounds):
+        for kind in kinds:
+            for name in turn(list(workers), number):
+                answer = workers[name].ask(do="requests", kind=kind, count=SUSTAINED)
+                results.sustained[kind][name].append(answer["cpu_us"])
+                results.wrong[name] += answer["wrong"]
+                _book(stage, _named(chosen, name), kind, SUSTAINED, results)
+        stage.say(f"sustained load: round {number + 1} of {extent.sustained_rounds}")
     _end(workers)
 
 

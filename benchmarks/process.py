@@ -93,11 +93,23 @@ class Commanded:
         return "\n  ".join([f"{self.name} {what}. It said last:", *lines])
 
 
+def show_harness(folder: Path) -> None:
+    """Make `benchmarks`, and nothing else of the checkout, importable for processes that start in `folder`.
+
+    With the whole checkout on the path, our package would be measured as it lies there, perhaps without byte code,
+    and not as it is installed.
+    """
+    (folder / "benchmarks").symlink_to(CHECKOUT / "benchmarks", target_is_directory=True)
+
+
 def clean_environ() -> dict[str, str]:
-    """Return this environment without any telemetry product's settings, and with the harness importable."""
-    prefixes = ("OTEL_", "DD_", "SENTRY_", "LOGFIRE_", "SPLUNK_", "ELASTIC_", "BENCHMARK_")
+    """Return this environment without any telemetry product's settings, and without any of Python's.
+
+    PYTHONDONTWRITEBYTECODE, for one, makes every start compile what has no byte code yet.
+    """
+    prefixes = ("OTEL_", "DD_", "SENTRY_", "LOGFIRE_", "SPLUNK_", "ELASTIC_", "BENCHMARK_", "PYTHON")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
-    return {**kept, "PYTHONPATH": str(CHECKOUT), "PYTHONHASHSEED": "0"}
+    return {**kept, "PYTHONHASHSEED": "0"}
 
 
 def launched(started: str, folder: Path, *program: str) -> list[str]:

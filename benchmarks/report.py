@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.gates import Gate, gates
-from benchmarks.results import Results, Served
+from benchmarks.measure import SUSTAINED
+from benchmarks.results import Results, Rounds, Served
 from benchmarks.spread import Spread
 from benchmarks.variants import BASELINE, FORGE, STOCK
 
@@ -33,7 +34,8 @@ def report(results: Results) -> str:
         "# What telemetry costs\n\nWritten by the harness from one run; medians, with the quartiles in parentheses. "
         "µs are CPU time of the whole process, export threads included, until everything has been delivered.",
         _facts(results),
-        _cpu(results),
+        _cpu(results, results.cpu, "CPU"),
+        _cpu(results, results.sustained, f"CPU under sustained load ({SUSTAINED:,} requests in a row)"),
         _delivered(results),
         _serving(results),
         _faults(results),
@@ -52,15 +54,15 @@ def _facts(results: Results) -> str:
     return "\n".join(f"- {name}: {value}" for name, value in results.facts.items())
 
 
-def _cpu(results: Results) -> str:
-    return "\n\n".join(_cpu_of_kind(results, kind) for kind in results.cpu)
+def _cpu(results: Results, rounds: Rounds, what: str) -> str:
+    return "\n\n".join(_cpu_of_kind(results, rounds, kind, what) for kind in rounds)
 
 
-def _cpu_of_kind(results: Results, kind: str) -> str:
+def _cpu_of_kind(results: Results, rounds: Rounds, kind: str, what: str) -> str:
     rows = []
-    for variant, values in results.cpu[kind].items():
-        ratio = results.ratio_to_stock(kind, variant)
-        added = Spread.of(results.added(results.cpu, kind, variant)).text() if variant != BASELINE else _NOTHING
+    for variant, values in rounds[kind].items():
+        ratio = results.ratio_to_stock(rounds, kind, variant)
+        added = Spread.of(results.added(rounds, kind, variant)).text() if variant != BASELINE else _NOTHING
         rows.append(
             [
                 _shown(results, variant),
@@ -71,7 +73,7 @@ def _cpu_of_kind(results: Results, kind: str) -> str:
             ]
         )
     header = ["variant", "µs a request", "added", f"added ÷ {STOCK}", "rounds"]
-    return f"## CPU: the {kind} request\n\n{table(header, rows)}"
+    return f"## {what}: the {kind} request\n\n{table(header, rows)}"
 
 
 def _shown(results: Results, variant: str) -> str:

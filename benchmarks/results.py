@@ -62,7 +62,7 @@ class Served:
 class Start:
     """One start of the program: until the first response, and its memory then and after some work.
 
-    `launcher_ms` is what ``opentelemetry-instrument`` alone takes before the program begins; it is part of `wall_ms`.
+    `launcher_ms` is what the launcher alone takes before the program begins; it is part of `wall_ms`.
     """
 
     wall_ms: float
@@ -83,6 +83,7 @@ class Results:
     skipped: dict[str, str] = field(default_factory=dict)
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     cpu: Rounds = field(default_factory=_rounds)
+    sustained: Rounds = field(default_factory=_rounds)
     wrong: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     deliveries: dict[tuple[str, str], Delivery] = field(default_factory=lambda: defaultdict(Delivery))
     full_load: dict[str, list[Served]] = field(default_factory=lambda: defaultdict(list))
@@ -110,11 +111,12 @@ class Results:
         """Return what `variant` adds to the baseline of the same round."""
         return paired(rounds[kind][variant], rounds[kind][BASELINE])
 
-    def ratio_to_stock(self, kind: str, variant: str) -> Spread | None:
+    def ratio_to_stock(self, rounds: Rounds, kind: str, variant: str) -> Spread | None:
         """Return added CPU over what stock adds, round by round; None where there is nothing to compare."""
-        if not self.cpu[kind].get(variant) or not self.cpu[kind].get(STOCK):
+        measured = rounds.get(kind, {})
+        if not measured.get(variant) or not measured.get(STOCK):
             return None
-        found = ratios(self.added(self.cpu, kind, variant), self.added(self.cpu, kind, STOCK))
+        found = ratios(self.added(rounds, kind, variant), self.added(rounds, kind, STOCK))
         return Spread.of(found) if found else None
 
     def throughput_ratio(self, variant: str) -> Spread | None:

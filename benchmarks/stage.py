@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from benchmarks.arrivals import Arrivals
-from benchmarks.process import Commanded, ProcessFailed, launched
+from benchmarks.process import Commanded, ProcessFailed, launched, show_harness
 from benchmarks.variants import Addresses, Variant
 
 Find = Callable[[Variant], Path]
@@ -24,6 +24,7 @@ class Stage:
         self.find = find
         self.say = say
         self.scratch = Path(tempfile.mkdtemp(prefix="benchmark-"))
+        show_harness(self.scratch)
         self._processes: list[Commanded] = []
         self._sink = self._own("sink")
         served = self._sink.ask(do="addresses")

@@ -16,13 +16,15 @@ BASELINE = "uninstrumented"
 STOCK = "stock-http"
 FORGE = "forge"
 UPSTREAM = "forge-upstream"
+FORGE_RUN = "forge (otel-forge run)"
+"""The start of `FORGE` with our own launcher instead of upstream's."""
 HEADER = "x-benchmark-variant"
 
 _APP = ("flask>=3.1,<3.2", "requests", "gunicorn")
 _INSTRUMENTATIONS = tuple(
     f"opentelemetry-instrumentation-{name}" for name in ("flask", "requests", "sqlite3", "logging")
 )
-_OURS = ("--editable", "{checkout}")
+_OURS = ("{checkout}",)
 
 
 @dataclass(frozen=True)

@@ -58,13 +58,11 @@ def _build_upstream(
         build_logger_provider,
         build_meter_provider,
         build_tracer_provider,
-        keep_accounts,
     )
 
     built = Pipeline()
     exporters = _exporters(settings, complain, outage)
-    for signal, exporter in _remote(exporters):
-        keep_accounts(exporter, signal, accounts, outage, cumulative=settings.temporality == "cumulative")
+    _keep_accounts(exporters, settings, accounts, outage)
     with guard("starting metrics"):  # first: the processors of the other signals may record into it
         readers = _scrape_readers(settings, complain)
         _add(built, "metrics", build_meter_provider(settings, resource, exporters["metrics"], readers))
@@ -94,6 +92,7 @@ def _build_lean(
     from otel_forge.sdk.lean import build_lean, is_sent_by_us, without_ours
 
     exporters = _exporters(without_ours(settings), complain, outage)
+    _keep_accounts(exporters, settings, accounts, outage)
     readers = _scrape_readers(settings, complain)
     own_ids = settings.id_generator.lower() == "random"
     lean = build_lean(
@@ -130,6 +129,19 @@ def _build_lean(
 
 def _exporters(settings: Settings, complain: Complain, outage: Outage) -> Mapping[Signal, Sequence[Exporter]]:
     return {signal: build_exporters(settings, signal, complain, outage.noticed) for signal in SIGNALS}
+
+
+def _keep_accounts(
+    exporters: Mapping[Signal, Sequence[Exporter]], settings: Settings, accounts: Accounts, outage: Outage
+) -> None:
+    """Book what becomes of records that go out through upstream's exporters or those of others."""
+    remote = _remote(exporters)
+    if not remote:
+        return  # the lean pipeline alone needs nothing of upstream's SDK of traces
+    from otel_forge.sdk.upstream import keep_accounts
+
+    for signal, exporter in remote:
+        keep_accounts(exporter, signal, accounts, outage, cumulative=settings.temporality == "cumulative")
 
 
 def _remote(exporters: Mapping[Signal, Sequence[Exporter]]) -> list[tuple[Signal, Exporter]]:

@@ -9,7 +9,7 @@ nothing on until `build_propagator` has said what to install and put a working d
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
@@ -51,7 +51,8 @@ def _build(name: str, complain: Callable[[str], None]) -> TextMapPropagator | No
 
 
 def _load(name: str) -> TextMapPropagator:
-    real = next((point for point in entry_points(group=_GROUP, name=name) if not _is_stand_in(point)), None)
+    offered = (point for point in plugins.offered(_GROUP) if point.name == name)
+    real = next((point for point in offered if not _is_stand_in(point)), None)
     if real is None:
         raise LookupError(name)
     propagator: TextMapPropagator = real.load()()

@@ -211,6 +211,12 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable("OTEL_PYTHON_LOG_CODE_ATTRIBUTES", BOOLEAN, False, "true adds file, function and line to log records."),
     Variable(
+        "OTEL_FORGE_LOGS_UNPROPAGATED",
+        BOOLEAN,
+        False,
+        "true makes telemetry of records that do not reach the root logger, too (loggers with propagate=False).",
+    ),
+    Variable(
         "OTEL_SEMCONV_STABILITY_OPT_IN",
         NAMES,
         ("http", "database"),
@@ -238,6 +244,12 @@ VARIABLES: tuple[Variable, ...] = (
         choice("lean", "upstream"),
         "upstream",
         "What records and sends: lean (our own core and instrumentations) or upstream (the OpenTelemetry SDK's).",
+    ),
+    Variable(
+        "OTEL_FORGE_METRIC_CARDINALITY_LIMIT",
+        integer(1),
+        2000,
+        "Attribute sets of a metric that have a series of their own; all others share one. A view's own limit wins.",
     ),
     Variable(
         "OTEL_FORGE_EXIT_TIMEOUT",
@@ -366,6 +378,7 @@ class Settings:
     temporality: str
     histogram_aggregation: str
     exemplar_filter: str
+    cardinality_limit: int
     sampler: str
     sampler_arg: str
     id_generator: str
@@ -374,6 +387,7 @@ class Settings:
     log_bridge: bool
     log_level: str
     log_code_attributes: bool
+    log_unpropagated: bool
     semconv_opt_in: tuple[str, ...]
     scrape_host: str
     scrape_port: int
@@ -478,6 +492,7 @@ def _read(cls: type[Settings], read: _Reader) -> Settings:
         temporality=read("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"),
         histogram_aggregation=read("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"),
         exemplar_filter=read("OTEL_METRICS_EXEMPLAR_FILTER"),
+        cardinality_limit=read("OTEL_FORGE_METRIC_CARDINALITY_LIMIT"),
         sampler=read("OTEL_TRACES_SAMPLER"),
         sampler_arg=_read_sampler_arg(read),
         id_generator=read("OTEL_PYTHON_ID_GENERATOR"),
@@ -486,6 +501,7 @@ def _read(cls: type[Settings], read: _Reader) -> Settings:
         log_bridge=read("OTEL_PYTHON_LOG_AUTO_INSTRUMENTATION"),
         log_level=read("OTEL_PYTHON_LOG_HANDLER_LEVEL"),
         log_code_attributes=read("OTEL_PYTHON_LOG_CODE_ATTRIBUTES"),
+        log_unpropagated=read("OTEL_FORGE_LOGS_UNPROPAGATED"),
         semconv_opt_in=read("OTEL_SEMCONV_STABILITY_OPT_IN"),
         scrape_host=read("OTEL_EXPORTER_PROMETHEUS_HOST"),
         scrape_port=read("OTEL_EXPORTER_PROMETHEUS_PORT"),

@@ -92,7 +92,12 @@ def _bridge_logging(settings: Settings) -> None:
 
     if settings.log_bridge:
         provider = _logs.get_logger_provider()
-        LogBridge(provider, level=settings.log_level, code_attributes=settings.log_code_attributes).install()
+        LogBridge(
+            provider,
+            level=settings.log_level,
+            code_attributes=settings.log_code_attributes,
+            unpropagated=settings.log_unpropagated,
+        ).install()
 
 
 def _configure_from_file(settings: Settings) -> bool:

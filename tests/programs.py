@@ -1,4 +1,4 @@
-"""Real Python programs as subprocesses, plain or under opentelemetry-instrument."""
+"""Real Python programs as subprocesses, plain or with telemetry on."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Thread
 
 BIN = Path(sys.executable).parent
+UPSTREAMS_LAUNCHER, OUR_LAUNCHER = ("opentelemetry-instrument",), ("otel-forge", "run")
 
 
 class Program:
@@ -95,6 +96,7 @@ class Programs:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.environ: dict[str, str] = {}
+        self.launcher: tuple[str, ...] = UPSTREAMS_LAUNCHER
         self._running: list[Program] = []
 
     def __enter__(self) -> Programs:
@@ -113,8 +115,9 @@ class Programs:
         return path
 
     def instrumented(self, *command: str, flags: tuple[str, ...] = (), **environ: str) -> Program:
-        """Start ``opentelemetry-instrument [flags] command`` with `environ` on top of a clean environment."""
-        return self.start(str(BIN / "opentelemetry-instrument"), *flags, *command, **environ)
+        """Start ``launcher [flags] command`` with `environ` on top of a clean environment."""
+        launcher, *subcommand = self.launcher
+        return self.start(str(BIN / launcher), *subcommand, *flags, *command, **environ)
 
     def start(self, *command: str, **environ: str) -> Program:
         own = {"OTEL_FORGE_SPOOL_DIR": str(self.folder / "spool")}  # what one test leaves must not reach another

@@ -1,4 +1,4 @@
-"""The distro as a user meets it: real programs under opentelemetry-instrument."""
+"""The distro as a user meets it: real programs under opentelemetry-instrument and under otel-forge run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.otlp_receiver import OtlpReceiver, attributes, free_port, points, refused_url
-from tests.programs import BIN, Program, Programs, get
+from tests.programs import BIN, OUR_LAUNCHER, UPSTREAMS_LAUNCHER, Program, Programs, get
 
 FLASK_APP = """
     import logging
@@ -44,12 +44,24 @@ LEFTOVERS = """
 """
 
 
-@pytest.fixture(params=["upstream", "lean"], autouse=True)
-def pipeline(request: pytest.FixtureRequest, programs: Programs) -> str:
-    """Both pipelines meet the user in the same way."""
+WAYS = {
+    "upstream": ("upstream", UPSTREAMS_LAUNCHER),
+    "lean": ("lean", UPSTREAMS_LAUNCHER),
+    "upstream-run": ("upstream", OUR_LAUNCHER),
+    "lean-run": ("lean", OUR_LAUNCHER),
+}
+
+
+@pytest.fixture(params=["upstream", "lean-run"], autouse=True)
+def way(request: pytest.FixtureRequest, programs: Programs) -> str:
+    """Both pipelines, and both launchers, meet the user in the same way; the cases of `all_ways` try each pair."""
+    pipeline, programs.launcher = WAYS[request.param]
+    programs.environ["OTEL_FORGE_PIPELINE"] = pipeline
     chosen: str = request.param
-    programs.environ["OTEL_FORGE_PIPELINE"] = chosen
     return chosen
+
+
+all_ways = pytest.mark.parametrize("way", list(WAYS), indirect=True)
 
 
 def start_flask(programs: Programs, endpoint: str, **environ: str) -> tuple[Program, str]:
@@ -61,6 +73,7 @@ def start_flask(programs: Programs, endpoint: str, **environ: str) -> tuple[Prog
     return program, f"http://127.0.0.1:{port}"
 
 
+@all_ways
 @pytest.mark.gate
 def test_f1_console_output_of_a_flask_app_stays(programs: Programs) -> None:
     """F1: with nothing else running, werkzeug's lines, access lines and warnings are on stderr as without us."""
@@ -97,6 +110,7 @@ def test_logging_prints_what_it_prints_without_us(programs: Programs, setup: str
     assert [line for line in ours.err.splitlines() if not line.startswith("otel-forge: ")] == plain.err.splitlines()
 
 
+@all_ways
 @pytest.mark.gate
 def test_f2_one_line_at_start_says_where_telemetry_goes(programs: Programs, receiver: OtlpReceiver) -> None:
     """F2: address, signals, service name and how to look at it, in one line."""
@@ -172,6 +186,7 @@ def test_f4_the_next_start_delivers_what_the_last_exit_could_not(
     assert list((programs.folder / "spool").rglob("*.seg")) == []
 
 
+@all_ways
 def test_exit_delivers_everything_when_the_endpoint_answers(programs: Programs, receiver: OtlpReceiver) -> None:
     """What was recorded in the last moment arrives, and no line about losses is said."""
     script = programs.write("script.py", LEFTOVERS)
@@ -211,7 +226,7 @@ def test_a_sigterm_handler_of_the_application_is_left_alone(programs: Programs, 
     assert program.wait() == 7
 
 
-@pytest.mark.parametrize("pipeline", ["upstream"], indirect=True)  # settings are read before either is built
+@pytest.mark.parametrize("way", ["upstream"], indirect=True)  # settings are read before either is built
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
@@ -270,6 +285,7 @@ def test_the_standard_variable_brings_the_old_conventions_back(programs: Program
     assert "http.server.duration" in receiver.received.metrics()
 
 
+@all_ways
 def test_log_records_carry_the_trace_of_their_request(programs: Programs, receiver: OtlpReceiver) -> None:
     """The line logged in a request has the ids of its server span."""
     _, url = start_flask(programs, receiver.url)
@@ -280,6 +296,7 @@ def test_log_records_carry_the_trace_of_their_request(programs: Programs, receiv
     assert (line.trace_id, line.span_id) == (span.trace_id, span.span_id)
 
 
+@all_ways
 def test_disabled_sends_nothing_and_says_nothing(programs: Programs, receiver: OtlpReceiver) -> None:
     """OTEL_SDK_DISABLED=true leaves a silent no-op."""
     program, url = start_flask(programs, receiver.url, OTEL_SDK_DISABLED="true")
@@ -302,6 +319,7 @@ def test_console_exporters_print(programs: Programs) -> None:
     assert "traces -> the console" in program.notices()[0]
 
 
+@pytest.mark.parametrize("way", ["upstream", "lean"], indirect=True)
 def test_flags_of_opentelemetry_instrument_keep_their_meaning(programs: Programs, receiver: OtlpReceiver) -> None:
     """`--service_name shop` is OTEL_SERVICE_NAME=shop."""
     script = programs.write("script.py", LEFTOVERS)
@@ -338,6 +356,7 @@ def test_a_declarative_configuration_file_is_honoured(programs: Programs, receiv
     assert program.notices() == [f"telemetry is set up from {config}. To look at it: otel-forge up"]
 
 
+@all_ways
 def test_a_failing_instrumentation_costs_only_itself(programs: Programs, receiver: OtlpReceiver) -> None:
     """A third-party instrumentor that raises is one line; Flask is still instrumented."""
     _install_broken_instrumentor(programs.folder)

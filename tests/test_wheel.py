@@ -55,10 +55,12 @@ def test_up_works_from_any_folder_with_nothing_but_the_wheel(
         run(forge, "down", "--data", "--yes", folder=tmp_path, **environ)
 
 
-def test_the_wheel_instruments_a_program(installed: Path, tmp_path: Path) -> None:
-    """The entry points of the distro are in the wheel, and a telemetry line is said."""
+@pytest.mark.parametrize("launcher", [["opentelemetry-instrument"], ["otel-forge", "run"]])
+def test_the_wheel_instruments_a_program(installed: Path, tmp_path: Path, launcher: list[str]) -> None:
+    """Both launchers find in the wheel what they need, and a telemetry line is said."""
+    name, *subcommand = launcher
     done = subprocess.run(
-        [str(installed / "opentelemetry-instrument"), str(installed / "python"), "-c", "print('hello')"],
+        [str(installed / name), *subcommand, str(installed / "python"), "-c", "print('hello')"],
         cwd=tmp_path,
         env={**clean_environ(), "PATH": f"{installed}:/usr/bin:/bin", "OTEL_SERVICE_NAME": "shop"},
         capture_output=True,

@@ -32,7 +32,7 @@ class ForgeGroup(click.Group):
 )
 @click.version_option(VERSION, prog_name="otel-forge")
 def main() -> None:
-    """Run the back end that your telemetry goes to, on this machine.
+    """Start programs with telemetry on, and the back end that it goes to, on this machine.
 
     Every port and folder has a setting: OTEL_FORGE_PORT_*, OTEL_FORGE_STATE_DIR, OTEL_FORGE_CACHE_DIR.
     """

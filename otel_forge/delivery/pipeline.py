@@ -31,8 +31,9 @@ TICK = 0.5
 SHORT_DELAY = 1.0
 """Up to this schedule delay, in seconds, what a tick takes is sent at once: to write it first would cost as much."""
 
-RECORDS_PER_TURN = 128
-"""Records encoded before the thread lets others have the interpreter: less than half a millisecond."""
+TURN, LOOK_EVERY = 0.0008, 32
+"""Seconds of encoding before the thread lets others have the interpreter, and the records between looks at the clock.
+Each turn costs everybody some 0.1 ms for the hand-over, so it is as long as a request may be kept waiting."""
 
 TURN_OF_OTHERS = 0.00005
 """Seconds to sleep then; less would not be enough for a waiting thread to wake up and take the lock."""
@@ -129,6 +130,7 @@ class Pipeline:
             on_first=self._worker.rouse,
             on_batch=self._wake,
             is_important=lambda record: has_errors((record,)),
+            give_way=lambda: time.sleep(TURN_OF_OTHERS),
         )
         self.append: Callable[[Any], object] = self._append_durably if durable else self._ring.append
         """Take one record, from any thread."""
@@ -298,6 +300,7 @@ class Pipeline:
         """Return the fragments of those records that can be encoded."""
         fragments: list[Fragment] = []
         encode = self._encode
+        turn_ends = time.monotonic() + TURN
         for number, record in enumerate(records, 1):
             try:
                 record.settle()
@@ -306,8 +309,11 @@ class Pipeline:
                 data = _again(encode, record)
             if data:
                 fragments.append((record.scope, data, 1))
-            if not number % RECORDS_PER_TURN:
+            if not number % LOOK_EVERY and time.monotonic() > turn_ends:
+                self._ring.ask_for_turn()
                 time.sleep(TURN_OF_OTHERS)
+                self._ring.end_wait()
+                turn_ends = time.monotonic() + TURN
         return fragments
 
     def _is_important(self, records: Iterable[Any]) -> bool:

@@ -66,15 +66,18 @@ def _move(source: deque[Any], target: deque[Any], most: int) -> None:
 class Ring:
     """Takes records from any thread; `on_first` is called until it returns True, `on_batch` when a batch is there.
 
-    `is_important` is asked about a record that would have to go.
+    `is_important` is asked about a record that would have to go. `give_way` lets the delivery thread have the
+    interpreter, on the thread of a request; the next append does so after `ask_for_turn`.
     """
 
     __slots__ = (
         "_alarm",
         "_aside",
+        "_asked",
         "_batch",
         "_capacity",
         "_full",
+        "_give_way",
         "_is_important",
         "_late",
         "_most_aside",
@@ -93,6 +96,7 @@ class Ring:
         on_first: Callable[[], bool],
         on_batch: Callable[[], None],
         is_important: Callable[[Any], bool] = lambda record: False,
+        give_way: Callable[[], None] = lambda: None,
     ) -> None:
         self._records: deque[Any] = deque()
         self._aside: deque[Any] = deque()
@@ -102,9 +106,10 @@ class Ring:
         self._on_first = on_first
         self._on_batch = on_batch
         self._is_important = is_important
+        self._give_way = give_way
         self._full, self._late = Count(), Count()
         self._alarm = 1
-        self._started = self._shut = False
+        self._started = self._shut = self._asked = False
 
     def append(self, record: Any) -> None:
         """Take `record`; this is all of delivery that a request thread sees."""
@@ -120,6 +125,9 @@ class Ring:
         if not self._started and self._on_first():
             self._started = True
             self._alarm = self._batch
+        if self._asked:
+            self.end_wait()
+            self._give_way()
         records = self._records
         if len(records) > self._capacity:
             self._make_room()
@@ -171,6 +179,22 @@ class Ring:
         self._alarm = 1
         return not self
 
+    def ask_for_turn(self) -> None:
+        """Have the next append give way: the delivery thread waits for the interpreter.
+
+        It would get it at some time without asking. But until then every wait of a request thread for a file or a
+        database wakes it in vain, which costs more than a turn.
+        """
+        self._asked = True
+        self._alarm = 1
+
+    def end_wait(self) -> None:
+        """Take back `ask_for_turn`."""
+        self._asked = False
+        self._alarm = self._batch
+        if self._shut or not self._started:  # or forgotten, perhaps in this instant
+            self._alarm = 1
+
     def shut(self) -> None:
         """Drop every record from now on, and what is still here as soon as another comes."""
         self._shut = True
@@ -182,6 +206,7 @@ class Ring:
         self._aside.clear()
         self._full, self._late = Count(), Count()
         self._started = False
+        self._asked = False
         self._alarm = 1
 
     def __len__(self) -> int:

@@ -44,6 +44,11 @@ def is_offered(name: str, opt_in: Collection[str]) -> bool:
 
 def build_instrument(name: str, **options: Any) -> Instrument:
     """Return the lean instrument `name` with upstream's `options`; raises ImportError if its library is missing."""
-    module, kind, _ = INSTRUMENTS[name]
-    instrument: Instrument = getattr(import_module(module), kind)(**options)
+    instrument: Instrument = instrument_class(name)(**options)
     return instrument
+
+
+def instrument_class(name: str) -> Any:
+    """Return the class of the lean instrument `name`; raises ImportError if its library is missing."""
+    module, kind, _ = INSTRUMENTS[name]
+    return getattr(import_module(module), kind)

@@ -1,7 +1,7 @@
 """Where the lean instruments differ from upstream's on purpose: the one list, which the docs print.
 
-The differential test (``tests/instruments/test_differential.py``) runs the same traffic through both and knows
-no other exceptions than these.
+The differential tests (``tests/instruments/test_differential.py`` with small cases, ``tests/equivalence`` with whole
+services) run the same traffic through both and know no other exceptions than these.
 """
 
 from __future__ import annotations
@@ -82,8 +82,9 @@ DIFFERENCES: tuple[Difference, ...] = (
         "entry",
         "flask",
         "The span starts when Flask has matched the route; samplers see the route, WSGI middleware is outside.",
-        "The span starts at the WSGI entry; samplers see the method as the name, and no route yet. Excluded URLs "
-        "and http.server.active_requests are decided by what the server passed, before any ProxyFix.",
+        "The span starts at the WSGI entry, and stack traces begin there; samplers see the method as the name, and no "
+        "route yet. Excluded URLs and http.server.active_requests are decided by what the server passed, before any "
+        "ProxyFix.",
         "What middleware and before_request functions do is part of the request.",
     ),
     Difference(

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from time import time_ns
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import flask
 from opentelemetry.context import Context
@@ -49,6 +51,9 @@ _MOST_KINDS = 2048
 _ASKED_ABOUT_EXCEPTIONS = ("_find_error_handler", "handle_user_exception")
 _UPSTREAM_MARK = "_is_instrumented_by_opentelemetry"  # so that its instrument_app() leaves apps alone
 _RESPONSE_PROPAGATORS = "opentelemetry.instrumentation.propagators"
+_REQUEST_HOOK, _RESPONSE_HOOK = "a request hook for Flask", "a response hook for Flask"
+_HOOKED = "preprocess_request"
+_ALL_URLS = re.compile("")
 _set = dict.__setitem__
 
 Hook = Callable[..., Any]
@@ -56,6 +61,8 @@ Hook = Callable[..., Any]
 
 class FlaskInstrument:
     """Instruments all Flask apps of the process. Options and variables are those of upstream's FlaskInstrumentor."""
+
+    ADOPTED = ("instrument_app", "uninstrument_app")
 
     def __init__(
         self,
@@ -67,16 +74,66 @@ class FlaskInstrument:
         commenter_options: Mapping[str, bool] | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
-        self.request_hook = guarded(request_hook, "a request hook for Flask")
-        self.response_hook = guarded(response_hook, "a response hook for Flask")
-        self.excluded = excluded_pattern(environ, _LIBRARY, excluded_urls)
+        self._environ = environ
+        self.request_hook: Hook | None = None
+        self.response_hook: Hook | None = None
+        self._excluded = excluded_pattern(environ, _LIBRARY)
+        self._excluded_of_app: WeakKeyDictionary[flask.Flask, re.Pattern[str] | None] = WeakKeyDictionary()
         self.methods = Methods(environ)
         self.known_methods = self.methods.known
         self.request_headers, self.response_headers = captured_headers(environ, "server")
         self.captures_headers = bool(self.request_headers or self.response_headers)
-        tags = {_TAGS_KEY: _Tags(commenter_options or {})} if enable_commenter else {}
-        self.base_context = Context(tags)
         self._restore: list[tuple[str, Any, Any]] = []
+        self.adopt(
+            request_hook=request_hook,
+            response_hook=response_hook,
+            excluded_urls=excluded_urls,
+            enable_commenter=enable_commenter,
+            commenter_options=commenter_options,
+        )
+
+    def adopt(
+        self,
+        *,
+        request_hook: Hook | None = None,
+        response_hook: Hook | None = None,
+        excluded_urls: str | None = None,
+        enable_commenter: bool = True,
+        commenter_options: Mapping[str, bool] | None = None,
+    ) -> None:
+        """Take options over, from a program that calls upstream's instrumentor while this instrument is active."""
+        self.request_hook = guarded(request_hook, _REQUEST_HOOK) or self.request_hook
+        self.response_hook = guarded(response_hook, _RESPONSE_HOOK) or self.response_hook
+        if excluded_urls is not None:
+            self._excluded = excluded_pattern(self._environ, _LIBRARY, excluded_urls)
+        self.may_exclude = self._excluded is not None or bool(self._excluded_of_app)
+        self.base_context = Context({_TAGS_KEY: _Tags(commenter_options or {})} if enable_commenter else {})
+        if self._restore:
+            self._patch_for_hook()
+
+    def instrument_app(
+        self,
+        app: flask.Flask,
+        *,
+        request_hook: Hook | None = None,
+        response_hook: Hook | None = None,
+        excluded_urls: str | None = None,
+    ) -> None:
+        """Take over options that hold for `app` alone; it is instrumented already."""
+        self.request_hook = _for_app(app, guarded(request_hook, _REQUEST_HOOK), self.request_hook)
+        self.response_hook = _for_app(app, guarded(response_hook, _RESPONSE_HOOK), self.response_hook)
+        if excluded_urls is not None:
+            self._excluded_of_app[app] = excluded_pattern(self._environ, _LIBRARY, excluded_urls)
+        else:
+            self._excluded_of_app.pop(app, None)
+        self.may_exclude = self._excluded is not None or bool(self._excluded_of_app)
+        if self._restore:
+            self._patch_for_hook()
+
+    def uninstrument_app(self, app: flask.Flask) -> None:
+        """Make no more spans for `app`."""
+        self._excluded_of_app[app] = _ALL_URLS
+        self.may_exclude = True
 
     def instrument(self, core: Core) -> None:
         """Patch Flask; every request from now on is recorded in `core`."""
@@ -97,8 +154,7 @@ class FlaskInstrument:
         self._patch("wsgi_app", self._calling(flask.Flask.wsgi_app))
         asked = next(name for name in _ASKED_ABOUT_EXCEPTIONS if hasattr(flask.Flask, name))
         self._patch(asked, _noting(getattr(flask.Flask, asked)))
-        if self.request_hook is not None:
-            self._patch("preprocess_request", _hooked(flask.Flask.preprocess_request, self.request_hook))
+        self._patch_for_hook()
         self._restore.append((_UPSTREAM_MARK, None, True))
         setattr(flask.Flask, _UPSTREAM_MARK, True)
 
@@ -113,6 +169,12 @@ class FlaskInstrument:
                 setattr(flask.Flask, name, original)
         self._restore.clear()
 
+    def _patch_for_hook(self) -> None:
+        """Have Flask call the request hook, where there is one."""
+        is_patched = any(name == _HOOKED for name, _, _ in self._restore)
+        if self.request_hook is not None and not is_patched:
+            self._patch(_HOOKED, _hooked(getattr(flask.Flask, _HOOKED), self))
+
     def _patch(self, name: str, ours: Any) -> None:
         functools.update_wrapper(ours, getattr(flask.Flask, name))
         self._restore.append((name, vars(flask.Flask).get(name), ours))
@@ -126,7 +188,7 @@ class FlaskInstrument:
                 return original(app, environ, start_response)
             previous = current_context()
             try:
-                request = _Request(self, environ, start_response, previous)
+                request = _Request(self, app, environ, start_response, previous)
             except Exception:  # noqa: BLE001 - the request is served, recorded or not
                 spans.complain("starting the span of a request")
                 return original(app, environ, start_response)
@@ -154,9 +216,16 @@ class FlaskInstrument:
             attributes["url.scheme"] = str(scheme)
         return self.active.keep((method, scheme), self._active_requests.bind(attributes))
 
-    def start(self, environ: dict[str, Any], previous: Context, method: str, started: int) -> tuple[Any, Context]:
+    def _excludes(self, app: flask.Flask, environ: dict[str, Any]) -> bool:
+        """Return whether the URL of the request to `app` is to be left out."""
+        pattern = self._excluded_of_app.get(app, self._excluded)
+        return pattern is not None and pattern.search(get_current_url(environ)) is not None
+
+    def start(
+        self, app: flask.Flask, environ: dict[str, Any], previous: Context, method: str, started: int
+    ) -> tuple[Any, Context]:
         """Start the span of a request that brings a context, or that a sampler or processor wants to see."""
-        if self.excluded is not None and self.excluded.search(get_current_url(environ)):
+        if self.may_exclude and self._excludes(app, environ):
             return None, previous
         parent = previous.get(SPAN_KEY)
         if parent is None or parent is INVALID_SPAN:
@@ -208,7 +277,12 @@ class _Request:
     )
 
     def __init__(
-        self, instrument: FlaskInstrument, environ: dict[str, Any], start_response: Any, previous: Context
+        self,
+        instrument: FlaskInstrument,
+        app: flask.Flask,
+        environ: dict[str, Any],
+        start_response: Any,
+        previous: Context,
     ) -> None:
         self._started = started = time_ns()
         self._instrument = instrument
@@ -232,13 +306,13 @@ class _Request:
             and SPAN_KEY not in previous
             and tracer.is_short
             and get_global_textmap() is instrument.w3c
-            and instrument.excluded is None
+            and not instrument.may_exclude
         ):
             self.span = tracer.begin(method, carrier.NOTHING, _SERVER, {}, None, started)
             self.context = context = Context(instrument.base_context)
             _set(context, SPAN_KEY, self.span)
         else:
-            self.span, self.context = instrument.start(environ, previous, method, started)
+            self.span, self.context = instrument.start(app, environ, previous, method, started)
         active.add(1)
         environ[_MARK] = self
 
@@ -416,16 +490,23 @@ def _noting(original: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     def find_error_handler(app: flask.Flask, *arguments: Any) -> Any:
-        served = _flask_request()
-        request = None if served is None else served.environ.get(_MARK)
-        error = next((argument for argument in arguments if isinstance(argument, BaseException)), None)
-        if request is not None and error is not None:
-            unhandled = getattr(error, "original_exception", None)  # of the InternalServerError that stands for it
-            seen = error if unhandled is None else unhandled
-            request.note_exception(seen, served.url_rule, unhandled=unhandled is not None)
+        for error in arguments:  # the exception is the first in some versions of Flask, the second in others
+            if isinstance(error, BaseException):
+                _note(error)
+                break
         return original(app, *arguments)
 
     return find_error_handler
+
+
+def _note(error: BaseException) -> None:
+    """Let the request that Flask is at remember `error`, or the exception that an InternalServerError stands for."""
+    served = _flask_request()
+    request = None if served is None else served.environ.get(_MARK)
+    if request is not None:
+        unhandled = getattr(error, "original_exception", None)
+        seen = error if unhandled is None else unhandled
+        request.note_exception(seen, served.url_rule, unhandled=unhandled is not None)
 
 
 def _flask_request() -> Any:
@@ -436,14 +517,37 @@ def _flask_request() -> Any:
         return None
 
 
-def _hooked(original: Callable[..., Any], hook: Callable[..., None]) -> Callable[..., Any]:
-    """Return what stands in the place of ``Flask.preprocess_request``: `hook` is called before the app's own."""
+def _hooked(original: Callable[..., Any], instrument: FlaskInstrument) -> Callable[..., Any]:
+    """Return what stands in the place of ``Flask.preprocess_request``: the hook is called before the app's own."""
 
     def preprocess(app: flask.Flask, *args: Any) -> Any:
         environ = flask.request.environ
         request = environ.get(_MARK)
-        if request is not None and request.span is not None:
-            hook(request.span, environ)
+        if request is not None and request.span is not None and instrument.request_hook is not None:
+            instrument.request_hook(request.span, environ)
         return original(app, *args)
 
     return preprocess
+
+
+class _HookByApp:
+    """Calls the hook of the app that serves the request; where it has none, the general one."""
+
+    def __init__(self, general: Hook | None) -> None:
+        self._general = general
+        self.of_app: WeakKeyDictionary[flask.Flask, Hook] = WeakKeyDictionary()
+
+    def __call__(self, *arguments: Any) -> None:
+        app = flask.current_app._get_current_object() if flask.has_app_context() else None  # type: ignore[attr-defined]
+        hook = self._general if app is None else self.of_app.get(app, self._general)
+        if hook is not None:
+            hook(*arguments)
+
+
+def _for_app(app: flask.Flask, hook: Hook | None, current: Hook | None) -> Hook | None:
+    """Return a hook that is `hook` for `app`, and `current` for all others."""
+    if hook is None:
+        return current
+    by_app = current if isinstance(current, _HookByApp) else _HookByApp(current)
+    by_app.of_app[app] = hook
+    return by_app

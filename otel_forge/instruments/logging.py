@@ -57,7 +57,7 @@ class LoggingInstrument:
         log_handler_level: int | str | None = None,
         log_code_attributes: bool | None = None,
         enable_log_auto_instrumentation: bool | None = None,
-        include_unpropagated: bool = False,
+        include_unpropagated: bool | None = None,
         environ: Mapping[str, str] = os.environ,
         **correlation: Any,
     ) -> None:
@@ -67,14 +67,47 @@ class LoggingInstrument:
         self._bridges = _chosen(
             enable_log_auto_instrumentation, environ.get("OTEL_PYTHON_LOG_AUTO_INSTRUMENTATION", "true")
         )
-        self._unpropagated = include_unpropagated
+        self._unpropagated = _chosen(include_unpropagated, environ.get("OTEL_FORGE_LOGS_UNPROPAGATED", "false"))
+        self._environ = environ
         self._correlation = Correlation(environ, **correlation)
         self._restore: tuple[Any, Any] | None = None
         self._provider: LeanLoggerProvider | None = None
 
+    def adopt(
+        self,
+        *,
+        log_handler_level: int | str | None = None,
+        log_code_attributes: bool | None = None,
+        enable_log_auto_instrumentation: bool | None = None,
+        set_logging_format: bool | None = None,
+        inject_trace_context: bool = False,
+        logging_format: str | None = None,
+        log_level: int | None = None,
+        log_hook: Callable[..., Any] | None = None,
+    ) -> None:
+        """Take options over, from a program that calls upstream's instrumentor while this instrument is active."""
+        if log_handler_level is not None:
+            self._level = level_number(log_handler_level)
+        self._code = self._code if log_code_attributes is None else log_code_attributes
+        if enable_log_auto_instrumentation is not None:
+            self._bridges = enable_log_auto_instrumentation
+        if set_logging_format is None and not (inject_trace_context or log_hook):
+            return
+        self._correlation.remove()
+        self._correlation = Correlation(
+            self._environ,
+            set_logging_format=set_logging_format,
+            inject_trace_context=inject_trace_context,
+            logging_format=logging_format,
+            log_level=log_level,
+            log_hook=log_hook,
+        )
+
     def instrument(self, core: Core) -> None:
         """Listen to all loggers from now on, and put trace ids into text logs if that is wanted."""
         self._correlation.install(core.tracer_provider.resource)
+        if not self._bridges:
+            self._provider = None
         if self._provider is not None or core.logger_provider is None or not self._bridges:
             return
         self._provider = core.logger_provider

@@ -54,14 +54,29 @@ class RequestsInstrument:
         duration_histogram_boundaries: Sequence[float] | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
-        self.request_hook = guarded(request_hook, "a request hook for requests")
-        self.response_hook = guarded(response_hook, "a response hook for requests")
+        self._environ = environ
+        self.request_hook: Hook | None = None
+        self.response_hook: Hook | None = None
         self._boundaries = duration_histogram_boundaries or DURATION_BOUNDARIES
-        self._excluded = excluded_pattern(environ, _LIBRARY, excluded_urls)
+        self._excluded = excluded_pattern(environ, _LIBRARY)
+        self.adopt(request_hook=request_hook, response_hook=response_hook, excluded_urls=excluded_urls)
         self.methods = Methods(environ)
         self.request_headers, self.response_headers = captured_headers(environ, "client")
         self._original: Any = None
         self._ours: Any = None
+
+    def adopt(
+        self,
+        *,
+        request_hook: Hook | None = None,
+        response_hook: Hook | None = None,
+        excluded_urls: str | None = None,
+    ) -> None:
+        """Take options over, from a program that calls upstream's instrumentor while this instrument is active."""
+        self.request_hook = guarded(request_hook, "a request hook for requests") or self.request_hook
+        self.response_hook = guarded(response_hook, "a response hook for requests") or self.response_hook
+        if excluded_urls is not None:
+            self._excluded = excluded_pattern(self._environ, _LIBRARY, excluded_urls)
 
     def instrument(self, core: Core) -> None:
         """Patch ``Session.send``; every call from now on is recorded in `core`."""

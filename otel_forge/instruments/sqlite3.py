@@ -37,6 +37,8 @@ _set = dict.__setitem__
 class Sqlite3Instrument:
     """Instruments all connections made by ``sqlite3.connect`` from now on."""
 
+    ADOPTED = ("instrument_connection",)
+
     def __init__(self) -> None:
         self._restore: list[tuple[Any, Any, Any]] = []
         self._recorder: Recorder | None = None
@@ -46,12 +48,20 @@ class Sqlite3Instrument:
         if self._restore:
             return
         self._recorder = Recorder(core)
-        classes = _Classes(self._recorder)
+        classes = self._classes = _Classes(self._recorder)
         for module in _MODULES:
             original = module.connect
             ours = _connecting(original, classes)
             setattr(module, "connect", ours)  # noqa: B010 - mypy forbids assigning to a function
             self._restore.append((module, original, ours))
+
+    def adopt(self) -> None:
+        """Take over nothing: upstream's instrumentor has no options of its own."""
+
+    def instrument_connection(self, connection: Any) -> Any:
+        """Return `connection` if it records already; one that was made before is upstream's to wrap."""
+        records = self._recorder is not None and isinstance(connection, self._classes.connection)
+        return connection if records else NotImplemented
 
     def uninstrument(self) -> None:
         """Put ``connect`` back; connections that are open record nothing any more."""

@@ -7,6 +7,7 @@ is sent gets a `Body` around it, which makes the request's span the current one 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any, Protocol
 
 from opentelemetry.context import Context
@@ -88,9 +89,24 @@ def is_ready(body: Any) -> bool:
         return kind is list or kind is tuple
     try:
         response = body._callbacks[-1].__self__
-        return type(response.response) is list and not response._on_close
+        if response._on_close:
+            return False
+        content = response.response
+        return type(content) is list or _is_of_exception(content)
     except (AttributeError, IndexError):
         return False
+
+
+def _is_of_exception(content: Any) -> bool:
+    """Return whether `content` is the body of an ``HTTPException`` that Flask has made a response of.
+
+    werkzeug calls the exception as an application for that, looks at the first piece and chains it to the others
+    (`werkzeug.test.run_wsgi_app`).
+    """
+    if type(content) is not ClosingIterator or type(content._next.args[0]) is not chain:  # type: ignore[attr-defined]
+        return False
+    inner = content._callbacks[-1].__self__  # type: ignore[attr-defined]
+    return type(inner) is ClosingIterator and is_ready(inner)
 
 
 def is_file(body: Any, wrapper: Any) -> bool:

@@ -42,8 +42,16 @@ class _Translator(LoggingHandler):
 class LogBridge:
     """Offers every record that a logger handles to telemetry as well."""
 
-    def __init__(self, provider: LoggerProvider, *, level: str = "notset", code_attributes: bool = False) -> None:
+    def __init__(
+        self,
+        provider: LoggerProvider,
+        *,
+        level: str = "notset",
+        code_attributes: bool = False,
+        unpropagated: bool = False,
+    ) -> None:
         self._level = _LEVELS[level]
+        self._unpropagated = unpropagated
         self._translator = _Translator(logger_provider=provider, log_code_attributes=code_attributes)
 
     def install(self) -> Callable[[], None]:
@@ -65,7 +73,11 @@ class LogBridge:
         """Turn `record` into telemetry, unless it is below the level, from telemetry itself, or kept from the root."""
         if record.levelno < self._level or record.name.startswith(_OWN_LOGGERS):
             return
-        if not _reaches_root(logger) or not is_instrumentation_enabled() or _is_bridged_by_others():
+        if (
+            not (self._unpropagated or _reaches_root(logger))
+            or not is_instrumentation_enabled()
+            or _is_bridged_by_others()
+        ):
             return
         try:
             self._translator.emit(record)

@@ -4,9 +4,9 @@ Formatting a traceback reads source lines and costs hundreds of microseconds. Th
 text is made from: the exception's own words, its chain, and for each frame the code object and the
 instruction. It keeps no frame and no exception alive, hence no locals of the application.
 
-The words come from ``traceback.TracebackException(limit=0)``: it does everything except walking the stack,
-so that notes, groups, syntax errors and "did you mean" suggestions are the interpreter's own. The frames
-are put in when the text is asked for.
+Most exceptions are written as type and text, and are kept as that. The words of the others (syntax errors, groups,
+notes, "did you mean" suggestions) come from ``traceback.TracebackException(limit=0)``, which does everything except
+walking the stack, so that they are the interpreter's own. The frames are put in when the text is asked for.
 """
 
 from __future__ import annotations
@@ -24,10 +24,87 @@ MAX_FRAMES = 2000  # a RecursionError has a thousand by default; formatting fold
 class Stacktrace:
     """The text of an exception's traceback, formatted when first asked for with ``str``."""
 
-    __slots__ = ("_error", "_frames", "_text")
+    __slots__ = ("_source", "_text")
 
     def __init__(self, exception: BaseException) -> None:
         self._text: str | None = None
+        self._source: _Plain | _Mirror = _plain(exception) or _Mirror(exception)
+
+    def __str__(self) -> str:
+        text = self._text
+        if text is None:
+            text = self._text = self._source.text()
+        return text
+
+
+class _Plain:
+    """An exception and those it came from, each of which is written as its type and its text."""
+
+    __slots__ = ("_links",)
+
+    def __init__(self, links: list[tuple[str, list[_Frame], str]]) -> None:
+        self._links = links
+
+    def text(self) -> str:
+        """Return the traceback, the oldest exception first."""
+        parts: list[str] = []
+        for connection, frames, line in reversed(self._links):
+            parts += (_HEAD, *_stack(frames).format(), line, connection) if frames else (line, connection)
+        return "".join(parts)
+
+
+_HEAD = "Traceback (most recent call last):\n"
+_CAUSED = "\nThe above exception was the direct cause of the following exception:\n\n"
+_MEANWHILE = "\nDuring handling of the above exception, another exception occurred:\n\n"
+_LONGEST_CHAIN = 100
+_WRITTEN_BY_INTERPRETER = (SyntaxError, NameError, AttributeError, ImportError)
+
+
+def _plain(exception: BaseException) -> _Plain | None:
+    """Return `exception` and what it came from, or None if one of them needs the interpreter to be written."""
+    links: list[tuple[str, list[_Frame], str]] = []
+    connection = ""
+    current: BaseException | None = exception
+    while current is not None:
+        line = _line(current)
+        if line is None or len(links) == _LONGEST_CHAIN:  # that long, it goes in a circle
+            return None
+        links.append((connection, _frames(current.__traceback__), line))
+        connection, current = _origin(current)
+    return _Plain(links)
+
+
+def _line(exception: BaseException) -> str | None:
+    """Return the last line of the traceback of `exception`, or None if that is more than its type and its text."""
+    if isinstance(exception, _WRITTEN_BY_INTERPRETER) or hasattr(exception, "__notes__"):
+        return None
+    kind = type(exception)
+    module = kind.__module__
+    if type(module) is not str or hasattr(exception, "exceptions"):
+        return None
+    name = kind.__qualname__ if module in ("__main__", "builtins") else f"{module}.{kind.__qualname__}"
+    try:
+        text = str(exception)
+    except Exception:  # noqa: BLE001 - the application's own __str__; interpreters differ in what they write then
+        return None
+    return f"{name}: {text}\n" if text else f"{name}\n"
+
+
+def _origin(exception: BaseException) -> tuple[str, BaseException | None]:
+    """Return the exception that this one came from, and the words that stand between the two."""
+    if exception.__cause__ is not None:
+        return _CAUSED, exception.__cause__
+    if exception.__context__ is not None and not exception.__suppress_context__:
+        return _MEANWHILE, exception.__context__
+    return "", None
+
+
+class _Mirror:
+    """The interpreter's image of an exception, without frames until its text is asked for."""
+
+    __slots__ = ("_error", "_frames")
+
+    def __init__(self, exception: BaseException) -> None:
         self._frames: list[tuple[TracebackException, list[_Frame]]] = []
         self._error = TracebackException(
             type(exception), exception, exception.__traceback__, limit=0, lookup_lines=False, compact=True
@@ -47,13 +124,11 @@ class Stacktrace:
             if members:
                 pending.extend(zip(members, original.exceptions, strict=False))  # type: ignore[attr-defined]
 
-    def __str__(self) -> str:
-        if self._text is None:
-            for image, frames in self._frames:
-                image.stack = _stack(frames)
-            self._text = "".join(self._error.format())
-            self._frames = []
-        return self._text
+    def text(self) -> str:
+        """Return the traceback as the interpreter prints it."""
+        for image, frames in self._frames:
+            image.stack = _stack(frames)
+        return "".join(self._error.format())
 
 
 def exception_attributes(exception: BaseException) -> dict[str, Any]:

@@ -13,15 +13,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
 from operator import attrgetter
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.sdk.metrics import (
-    AlwaysOffExemplarFilter,
-    AlwaysOnExemplarFilter,
-    MeterProvider,
-    TraceBasedExemplarFilter,
-)
 from opentelemetry.sdk.resources import Resource
 
 from otel_forge.delivery.accounts import Accounts
@@ -48,8 +41,10 @@ from otel_forge.otlp.report import EncodingReport
 from otel_forge.sdk.bound import BoundMetrics
 from otel_forge.sdk.current import suppress_in_this_thread
 from otel_forge.sdk.ids import PrivateIds
+from otel_forge.sdk.kinship import count_as_upstream
 from otel_forge.sdk.limits import RecordLimits
 from otel_forge.sdk.logger import LeanLoggerProvider
+from otel_forge.sdk.meter import LeanMeterProvider
 from otel_forge.sdk.reader import LeanMetricReader
 from otel_forge.sdk.self_metrics import SCOPE, SelfMetrics
 from otel_forge.sdk.started import StartedSpans
@@ -59,17 +54,13 @@ from otel_forge.version import VERSION
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricReader
+    from opentelemetry.sdk.metrics.view import View
     from opentelemetry.sdk.trace.id_generator import IdGenerator
     from opentelemetry.sdk.trace.sampling import Sampler
 
     from otel_forge.otlp.exporters import Exporter
 
 _OURS = {"otlp", "otlp_proto_http", "otlp_proto_grpc"}
-_EXEMPLAR_FILTERS: Mapping[str, Callable[[], Any]] = {
-    "trace_based": TraceBasedExemplarFilter,
-    "always_on": AlwaysOnExemplarFilter,
-    "always_off": AlwaysOffExemplarFilter,
-}
 CLOSING_SHARE = 0.9
 """Of the time for exit: a pipeline that gives up then is still in time to say why."""
 
@@ -148,7 +139,7 @@ class Lean:
     """What `build_lean` built."""
 
     tracer_provider: LeanTracerProvider
-    meter_provider: MeterProvider
+    meter_provider: LeanMeterProvider
     logger_provider: LeanLoggerProvider
     bound: BoundMetrics
     identity: Identity
@@ -158,6 +149,11 @@ class Lean:
     couriers: dict[Signal, Courier] = field(default_factory=dict)
     outboxes: dict[Signal, Outbox] = field(default_factory=dict)
     exit_timeout: float = 1.5
+
+    @property
+    def overflowed(self) -> Mapping[str, int]:
+        """For each metric over its cardinality limit, how many measurements went to the series that is shared."""
+        return self.bound.overflowed()
 
     def failure(self, signal: Signal) -> str:
         """Return why the last request of `signal` failed; empty if it did not."""
@@ -211,7 +207,6 @@ class Lean:
             self.logger_provider.replace_resource(self.identity.resource)
             if self.reader is not None:
                 self.reader.renew()
-                _start_metrics_anew(self.meter_provider, self.reader)
 
 
 def build_lean(
@@ -226,6 +221,7 @@ def build_lean(
     readers: Sequence[MetricReader] = (),
     over: Over = lambda address, replayed: None,
     say: Callable[[str], object] = notice,
+    views: Sequence[View] = (),
     clock: Callable[[], float] = time.monotonic,
 ) -> Lean:
     """Return providers whose records go out as `settings` say.
@@ -234,6 +230,7 @@ def build_lean(
     know of the spool.
 
     `other_exporters` are built by the caller for the names in `others`; without an `id_generator`, ids are random.
+    `views` are upstream's, and apply to the application's instruments and to ours.
     """
     report = EncodingReport()
     identity = Identity(resource, keep_instance=_INSTANCE in settings.resource_attributes, report=report)
@@ -243,10 +240,12 @@ def build_lean(
         temporality=settings.temporality,
         histogram_aggregation=settings.histogram_aggregation,
         exemplars=settings.exemplar_filter,  # type: ignore[arg-type]
+        limit=settings.cardinality_limit,
+        views=views,
     )
     lean = Lean(
         build.tracer_provider(couriers.get("traces"), sampler, id_generator),
-        build.meter_provider(couriers.get("metrics"), bound, readers),
+        build.meter_provider(couriers.get("metrics"), bound, [*readers, *_periodic(settings, other_exporters)]),
         build.logger_provider(couriers.get("logs")),
         bound,
         identity,
@@ -263,6 +262,7 @@ def build_lean(
     if other_exporters and any(other_exporters.values()):
         _add_others(lean, settings, other_exporters, accounts)
     on_fork_in_child(lean.become_child)
+    count_as_upstream()
     return lean
 
 
@@ -424,26 +424,14 @@ class _Builder:
 
     def meter_provider(
         self, courier: Courier | None, bound: BoundMetrics, readers: Sequence[MetricReader]
-    ) -> MeterProvider:
-        settings = self._settings
-        own: list[MetricReader] = []
-        if courier is not None:
-            pipeline = self._metrics(courier)
-            self.reader = LeanMetricReader(
-                bound,
-                lambda: self._identity.resource,
-                temporality=settings.temporality,
-                histogram_aggregation=settings.histogram_aggregation,
-                flush=pipeline.flush,
-            )
-            own.append(self.reader)
-            pipeline.start()
-        return MeterProvider(
-            metric_readers=[*own, *readers],
-            resource=self._identity.resource,
-            exemplar_filter=_EXEMPLAR_FILTERS[settings.exemplar_filter](),
-            shutdown_on_exit=False,
-        )
+    ) -> LeanMeterProvider:
+        if courier is None:
+            bound.close()
+            return LeanMeterProvider(bound, self._identity.resource, readers=readers)
+        pipeline = self._metrics(courier)
+        self.reader = LeanMetricReader(bound, lambda: self._identity.resource)
+        pipeline.start()
+        return LeanMeterProvider(bound, self._identity.resource, readers=readers, flush=pipeline.flush)
 
     def _metrics(self, courier: Courier) -> MetricPipeline:
         settings = self._settings
@@ -517,12 +505,27 @@ def _discard(span: object) -> None:
     """Take a span of which nobody wants to know."""
 
 
+def _periodic(settings: Settings, exporters: Mapping[Signal, Sequence[Exporter]] | None) -> list[MetricReader]:
+    """Return upstream's readers for metric exporters that are not ours; only a provider made with them closes them."""
+    others = (exporters or {}).get("metrics", ())
+    if not others:
+        return []
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+
+    return [
+        PeriodicExportingMetricReader(
+            exporter.implementation,
+            export_interval_millis=settings.metric_interval,
+            export_timeout_millis=settings.metric_timeout,
+        )
+        for exporter in others
+    ]
+
+
 def _add_others(
     lean: Lean, settings: Settings, exporters: Mapping[Signal, Sequence[Exporter]], accounts: Accounts
 ) -> None:
-    """Serve exporters that are not ours by upstream's processors and readers."""
-    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-
+    """Serve exporters of spans and log records that are not ours by upstream's processors."""
     from otel_forge.sdk.upstream import CountingLogRecordProcessor, CountingSpanProcessor
 
     for exporter in exporters.get("traces", ()):
@@ -531,23 +534,6 @@ def _add_others(
         lean.logger_provider.add_log_record_processor(
             CountingLogRecordProcessor(exporter, settings.log_records, accounts)
         )
-    for exporter in exporters.get("metrics", ()):
-        lean.meter_provider.add_metric_reader(
-            PeriodicExportingMetricReader(
-                exporter.implementation,
-                export_interval_millis=settings.metric_interval,
-                export_timeout_millis=settings.metric_timeout,
-            )
-        )
-
-
-def _start_metrics_anew(provider: MeterProvider, reader: MetricReader) -> None:
-    """Let a forked child count from zero: registered again, the reader gets storage (and locks) of its own."""
-    consumer = getattr(provider, "_measurement_consumer", None)
-    if hasattr(consumer, "_lock"):
-        consumer._lock = Lock()  # type: ignore[union-attr]  # may have been held by a thread that is not here
-    provider.remove_metric_reader(reader)
-    provider.add_metric_reader(reader)
 
 
 def _done(close: Callable[[], object]) -> bool:

@@ -7,9 +7,8 @@ thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from threading import Lock
-from time import monotonic, time_ns
+from collections.abc import Callable, Iterable, Mapping
+from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry._logs import Logger, LoggerProvider, LogRecord, SeverityNumber
@@ -23,6 +22,7 @@ from otel_forge.sdk import exceptions
 from otel_forge.sdk.current import SPAN_KEY, SUPPRESSED, current_context
 from otel_forge.sdk.exceptions import exception_attributes
 from otel_forge.sdk.limits import RecordLimits
+from otel_forge.sdk.processing import ProcessingProvider
 from otel_forge.sdk.span import LeanSpan
 from otel_forge.sdk.values import PLAIN, plain, plain_copy
 
@@ -170,7 +170,7 @@ class LeanLogger(Logger):
         self.sink(lean)
 
 
-class LeanLoggerProvider(LoggerProvider):
+class LeanLoggerProvider(ProcessingProvider["LogRecordProcessor"], LoggerProvider):
     """Makes loggers whose records go to `sink`; processors of others are served as well."""
 
     def __init__(
@@ -182,14 +182,9 @@ class LeanLoggerProvider(LoggerProvider):
         flush: Callable[[float], bool] = lambda seconds: True,
         close: Callable[[], None] = lambda: None,
     ) -> None:
-        self.resource = resource
-        self.limits = limits or RecordLimits()
+        super().__init__(resource, limits, flush, close)
         self._queue = sink
-        self._flush = flush
-        self._close = close
-        self._processors: tuple[LogRecordProcessor, ...] = ()
         self._loggers: dict[Any, LeanLogger] = {}
-        self._lock = Lock()
 
     @property
     def sink(self) -> Callable[[LeanLogRecord], object]:
@@ -220,19 +215,10 @@ class LeanLoggerProvider(LoggerProvider):
 
     def add_log_record_processor(self, log_record_processor: LogRecordProcessor) -> None:
         """Show `log_record_processor` every record from now on, before it is queued; what it changes is sent."""
-        with self._lock:
-            self._processors += (log_record_processor,)
-        self._refresh()
+        self._add(log_record_processor)
 
-    def replace_resource(self, resource: Resource) -> None:
-        """Speak for `resource` from now on, as a forked child does."""
-        self.resource = resource
-        self._lock = Lock()
-        self._refresh()
-
-    def _refresh(self) -> None:
-        for logger in list(self._loggers.values()):
-            logger.take_over()
+    def _speakers(self) -> Iterable[LeanLogger]:
+        return self._loggers.values()
 
     def wants(
         self,
@@ -267,23 +253,6 @@ class LeanLoggerProvider(LoggerProvider):
             changed = lean_log_record(writable.log_record, record.scope)
             changed.dropped_attributes = writable.dropped_attributes
             self._queue(changed)
-
-    def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Deliver all that was emitted within the time; return whether that was possible, processors included."""
-        deadline = monotonic() + timeout_millis / 1000
-        flushed = self._flush(timeout_millis / 1000)
-        for processor in self._processors:
-            with guard(f"force_flush of {type(processor).__name__}"):
-                remaining = max(int((deadline - monotonic()) * 1000), 0)
-                flushed = processor.force_flush(remaining) is not False and flushed
-        return flushed
-
-    def shutdown(self) -> None:
-        """Deliver what is left and stop. Records emitted later are counted as dropped."""
-        self._close()
-        for processor in self._processors:
-            with guard(f"shutdown of {type(processor).__name__}"):
-                processor.shutdown()
 
 
 def lean_log_record(source: LogRecord, scope: Any) -> LeanLogRecord:

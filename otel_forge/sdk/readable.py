@@ -14,7 +14,6 @@ from opentelemetry.trace import Link, Status, StatusCode, TraceFlags
 
 from otel_forge.sdk.current import current_context
 from otel_forge.sdk.limits import UNLIMITED, RecordLimits, or_none
-from otel_forge.sdk.span import span_context_of_link
 
 if TYPE_CHECKING:
     from otel_forge.sdk.logger import LeanLogRecord
@@ -59,7 +58,7 @@ def _attributes(span: LeanSpan, limits: RecordLimits) -> BoundedAttributes:
 def _events(span: LeanSpan, limits: RecordLimits) -> Any:
     events = [
         Event(name, _bounded(attributes, limits.event_attributes, limits.attribute_length), time)
-        for name, time, attributes in span.events or ()
+        for name, time, attributes in span.events
     ]
     bounded = BoundedList.from_seq(or_none(limits.events), events)
     bounded.dropped += span.dropped_events
@@ -68,8 +67,8 @@ def _events(span: LeanSpan, limits: RecordLimits) -> Any:
 
 def _links(span: LeanSpan, limits: RecordLimits) -> Any:
     links = [
-        Link(span_context_of_link(link), _bounded(link[4], limits.link_attributes, limits.attribute_length))
-        for link in span.links or ()
+        Link(link.context, _bounded(link.attributes, limits.link_attributes, limits.attribute_length))
+        for link in span.links
     ]
     bounded = BoundedList.from_seq(or_none(limits.links), links)
     bounded.dropped += span.dropped_links

@@ -17,7 +17,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from time import time_ns
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
@@ -28,6 +28,7 @@ from otel_forge.sdk.values import PLAIN, key_text, plain, plain_copy
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
     from otel_forge.sdk.tracer import LeanTracer
@@ -37,8 +38,31 @@ _logger = logging.getLogger(__name__)
 WIRE_KINDS: Mapping[SpanKind, int] = {kind: kind.value + 1 for kind in SpanKind}
 OK, ERROR = StatusCode.OK.value, StatusCode.ERROR.value
 
-EventRecord = tuple[str, int, "dict[str, Any] | None"]
-LinkRecord = tuple[int, int, int, "TraceState | None", "dict[str, Any] | None", bool]
+
+class EventRecord(NamedTuple):
+    """An event: to the encoder a tuple, to whoever reads a span what upstream's `Event` is."""
+
+    name: str
+    timestamp: int
+    attributes: dict[str, Any] | None
+
+
+class LinkRecord(NamedTuple):
+    """A link, likewise."""
+
+    trace_id: int
+    span_id: int
+    trace_flags: int
+    trace_state: TraceState | None
+    attributes: dict[str, Any] | None
+    is_remote: bool
+
+    @property
+    def context(self) -> SpanContext:
+        """The context that the link points to."""
+        flags = TraceFlags(self.trace_flags)
+        return SpanContext(self.trace_id, self.span_id, self.is_remote, flags, self.trace_state)
+
 
 _all_plain = PLAIN.issuperset
 _all_text = frozenset((str,)).issuperset
@@ -61,8 +85,9 @@ class LeanSpan(Span):
     """A recording span. Made by `LeanTracer`; read by the encoder, whose contract the public slots are.
 
     `attributes` is always a dict of plain values, never larger than the limit; `fixed` holds attributes that many
-    spans share, encoded once. `events` and `links` are None or lists of tuples. `kind` is the API's `SpanKind`
-    as long as the span lives. Instrumentations may hang attributes of their own on it, as the API's class has no slots.
+    spans share, encoded once. `events` and `links` are lists of tuples, or one empty tuple. `kind` is the API's
+    `SpanKind` as long as the span lives. Instrumentations may hang attributes of their own on it, as the API's class
+    has no slots.
     """
 
     __slots__ = (
@@ -125,8 +150,8 @@ class LeanSpan(Span):
         self.attributes = attributes
         self.fixed = fixed
         self.scope = scope
-        self.events: list[EventRecord] | None = None
-        self.links: list[LinkRecord] | None = None
+        self.events: list[EventRecord] | tuple[()] = ()
+        self.links: list[LinkRecord] | tuple[()] = ()
         self.status_code = 0
         self.status_description: str | None = None
         self.dropped_attributes = 0
@@ -227,9 +252,9 @@ class LeanSpan(Span):
         self._append_event(name, plain_copy(attributes), timestamp)
 
     def _append_event(self, name: str, attributes: dict[str, Any] | None, timestamp: int | None) -> None:
-        event = (name, time_ns() if timestamp is None else timestamp, attributes)
+        event = EventRecord(name, time_ns() if timestamp is None else timestamp, attributes)
         events = self.events
-        if events is None:
+        if isinstance(events, tuple):
             events = self.events = []
         events.append(event)
         if len(events) > self._tracer.limits.events:
@@ -244,7 +269,7 @@ class LeanSpan(Span):
             _logger.warning("Tried calling %s on an ended span.", "add_link")
             return
         links = self.links
-        if links is None:
+        if isinstance(links, tuple):
             links = self.links = []
         links.append(link_record(context, attributes))
         if len(links) > self._tracer.limits.links:
@@ -272,7 +297,7 @@ class LeanSpan(Span):
     def settle(self) -> None:
         """Format what was left for the delivery thread: stack traces of recorded exceptions."""
         if self._unsettled:
-            for _, _, attributes in self.events or ():
+            for _, _, attributes in self.events:
                 if attributes is not None:
                     exceptions.settle(attributes)
             self._unsettled = False
@@ -378,6 +403,17 @@ class LeanSpan(Span):
         scope: InstrumentationScope = self.scope
         return scope
 
+    def to_json(self, indent: int | None = 4) -> str:
+        """Return the span as upstream's `ReadableSpan.to_json` writes it."""
+        written: str = self._readable_span().to_json(indent)  # type: ignore[no-untyped-call,unused-ignore]
+        return written
+
+    def _readable_span(self) -> ReadableSpan:
+        """Return a true `ReadableSpan` of this moment; some processors of others call it by this name."""
+        from otel_forge.sdk.readable import readable_span  # needs upstream's SDK of log records, too
+
+        return readable_span(self, self._tracer.limits)
+
     def __repr__(self) -> str:
         return f'{type(self).__name__}(name="{self.name}", context={self.get_span_context()})'
 
@@ -389,7 +425,7 @@ def is_valid_link(context: SpanContext | None, attributes: Mapping[str, Any] | N
 
 def link_record(context: SpanContext, attributes: Mapping[str, Any] | None) -> LinkRecord:
     """Return a link as the encoder reads it."""
-    return (
+    return LinkRecord(
         context.trace_id,
         context.span_id,
         int(context.trace_flags),
@@ -406,9 +442,3 @@ def link_records(links: Sequence[Link]) -> list[LinkRecord]:
         for link in links
         if link and is_valid_link(link.context, link.attributes)
     ]
-
-
-def span_context_of_link(link: LinkRecord) -> SpanContext:
-    """Return the context that a link points to."""
-    trace_id, span_id, flags, state, _, is_remote = link
-    return SpanContext(trace_id, span_id, is_remote, TraceFlags(flags), state)

@@ -9,10 +9,9 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Token
-from threading import Lock
-from time import monotonic, time_ns
+from time import time_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,6 +28,7 @@ from otel_forge.sdk.current import SPAN_KEY, SUPPRESSED, attach, context_with, c
 from otel_forge.sdk.decision import ALWAYS, LOW_BITS, Rule, standard_rule
 from otel_forge.sdk.ids import RANDOM_TRACE_ID, PrivateIds
 from otel_forge.sdk.limits import RecordLimits
+from otel_forge.sdk.processing import ProcessingProvider
 from otel_forge.sdk.span import LeanSpan, link_records, make_span_context
 from otel_forge.sdk.started import StartedSpans
 from otel_forge.sdk.values import PLAIN, plain_copy
@@ -72,6 +72,8 @@ class LeanTracer(trace.Tracer):
         self._started = provider.started
         counts = provider.started_spans
         self._roots, self._locals, self._remotes = counts.of_roots, counts.of_locals, counts.of_remotes
+        self.is_short = rule is not None and self._started is None
+        """Whether `begin` does all that `start_span` would: a standard sampler and no processors."""
 
     def start_span(
         self,
@@ -176,11 +178,6 @@ class LeanTracer(trace.Tracer):
         """Return `flags` with the decision that the trace id makes."""
         sampled = trace_id & LOW_BITS < (self._rule or _ALWAYS_ON).bound
         return flags | _SAMPLED if sampled else flags & ~_SAMPLED
-
-    @property
-    def is_short(self) -> bool:
-        """Whether `begin` does all that `start_span` would: a standard sampler and no processors."""
-        return self._rule is not None and self._started is None
 
     def start_as_current_span(  # type: ignore[override]
         self,
@@ -297,7 +294,7 @@ class CurrentSpan:
         return CurrentSpan(self._tracer, self._arguments, self._end_on_exit)
 
 
-class LeanTracerProvider(trace.TracerProvider):
+class LeanTracerProvider(ProcessingProvider["SpanProcessor"], trace.TracerProvider):
     """Makes tracers whose ended, sampled spans go to `sink`; processors of others are served as well."""
 
     def __init__(
@@ -311,18 +308,13 @@ class LeanTracerProvider(trace.TracerProvider):
         flush: Callable[[float], bool] = lambda seconds: True,
         close: Callable[[], None] = lambda: None,
     ) -> None:
-        self.resource = resource
+        super().__init__(resource, limits, flush, close)
         self.sampler = sampler
         self.rule = standard_rule(sampler)
         self.id_generator = id_generator or PrivateIds()
-        self.limits = limits or RecordLimits()
         self.started_spans = StartedSpans()
         self._queue = sink
-        self._flush = flush
-        self._close = close
-        self._processors: tuple[SpanProcessor, ...] = ()
         self._tracers: dict[Any, LeanTracer] = {}
-        self._lock = Lock()
 
     @property
     def sink(self) -> Callable[[LeanSpan], object]:
@@ -355,20 +347,15 @@ class LeanTracerProvider(trace.TracerProvider):
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """Tell `span_processor` of every span from now on; it receives a true `ReadableSpan` when one ends."""
-        with self._lock:
-            self._processors += (span_processor,)
-        self._refresh()
+        self._add(span_processor)
 
     def replace_resource(self, resource: Resource) -> None:
         """Speak for `resource` from now on, as a forked child does."""
-        self.resource = resource
         self.started_spans = StartedSpans()
-        self._lock = Lock()
-        self._refresh()
+        super().replace_resource(resource)
 
-    def _refresh(self) -> None:
-        for tracer in list(self._tracers.values()):
-            tracer.take_over()
+    def _speakers(self) -> Iterable[LeanTracer]:
+        return self._tracers.values()
 
     def _tell_start(self, span: LeanSpan, context: Context | None) -> None:
         for processor in self._processors:
@@ -393,23 +380,6 @@ class LeanTracerProvider(trace.TracerProvider):
         for processor in self._processors:
             with guard(f"on_end of {type(processor).__name__}"):
                 processor.on_end(readable)
-
-    def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Deliver all that has ended within the time; return whether that was possible, processors included."""
-        deadline = monotonic() + timeout_millis / 1000
-        flushed = self._flush(timeout_millis / 1000)
-        for processor in self._processors:
-            with guard(f"force_flush of {type(processor).__name__}"):
-                remaining = max(int((deadline - monotonic()) * 1000), 0)
-                flushed = processor.force_flush(remaining) is not False and flushed
-        return flushed
-
-    def shutdown(self) -> None:
-        """Deliver what is left and stop. Spans that end later are counted as dropped."""
-        self._close()
-        for processor in self._processors:
-            with guard(f"shutdown of {type(processor).__name__}"):
-                processor.shutdown()
 
 
 _ALWAYS_ON = Rule(parent_decides=True, bound=ALWAYS)

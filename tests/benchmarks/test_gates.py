@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.gates import Gate, gates
 from benchmarks.results import Results, Served, SetsSeen, Start
-from benchmarks.variants import BASELINE, FORGE, STOCK
+from benchmarks.variants import BASELINE, FORGE, FORGE_RUN, STOCK
 
 
 def passing() -> Results:
@@ -18,7 +18,7 @@ def passing() -> Results:
     results.paced_load.update({BASELINE: [Served(200, 2, 13, 300)], FORGE: [Served(200, 2, 14, 340)]})
     for behaviour, p99 in (("healthy", 10.0), ("refuse", 10.5), ("black_hole", 10.5), ("slow_answer", 10.5)):
         results.under_fault[behaviour].append(Served(200, 2, p99, 300))
-    results.starts.update({BASELINE: [Start(400, 300, 40, 41)], FORGE: [Start(550, 400, 50, 56)]})
+    results.starts.update({BASELINE: [Start(400, 300, 40, 41)], FORGE_RUN: [Start(550, 400, 50, 56)]})
     for kind, forge in (("1-3", 105.0), ("10-3", 150.0), ("100-3", 600.0), ("100-13", 700.0), ("100-50", 1070.0)):
         results.scaling[f"scale-{kind}"].update({BASELINE: [100.0], FORGE: [forge]})
     for threads in ("1", "8", "32"):
@@ -58,8 +58,14 @@ def test_a_p99_that_a_failing_back_end_raises_fails(behaviour: str) -> None:
 
 def test_a_slow_start_and_much_memory_fail() -> None:
     results = passing()
-    results.starts[FORGE] = [Start(551, 400, 50, 57)]
-    assert failing(results) == ["F6 start-up added, ms", "F6 memory added, MiB"]
+    results.starts[FORGE_RUN] = [Start(551, 400, 50, 57)]
+    assert failing(results) == ["F6 start-up added by otel-forge run, ms", "F6 memory added, MiB"]
+
+
+def test_the_start_is_judged_with_our_own_launcher() -> None:
+    results = passing()
+    results.starts[FORGE] = [Start(900, 400, 50, 99)]
+    assert failing(results) == []
 
 
 def test_spans_that_cost_more_the_more_there_are_fail() -> None:
@@ -103,3 +109,10 @@ def test_what_was_not_measured_does_not_hold() -> None:
 def test_a_variant_that_could_not_run_is_said_to_be_why() -> None:
     results = Results(skipped={FORGE: "forge runs on opentelemetry.sdk.trace, not on otel_forge.*"})
     assert gates(results)[0].text.endswith("everything: forge runs on opentelemetry.sdk.trace, not on otel_forge.*")
+
+
+def test_a_request_that_costs_too_much_under_sustained_load_fails() -> None:
+    results = passing()
+    results.sustained["asset"].update({BASELINE: [100.0], STOCK: [600.0], FORGE: [151.0]})
+    results.sustained["post"].update({BASELINE: [100.0], STOCK: [600.0], FORGE: [149.0]})
+    assert failing(results) == ["P1 added CPU, asset request, ÷ stock"]

@@ -20,7 +20,8 @@ from benchmarks.report import report
 from benchmarks.results import Results
 from benchmarks.sink import parsed_head, route
 from benchmarks.stage import Stage
-from benchmarks.variants import BASELINE, HEADER, UPSTREAM, VARIANTS, Variant
+from benchmarks.starting import starting
+from benchmarks.variants import BASELINE, FORGE, FORGE_RUN, HEADER, UPSTREAM, VARIANTS, Variant
 
 TINY = replace(QUICK, rounds=2, requests=30, load_rounds=1, load_seconds=0.3, start_rounds=1, unit_rounds=1)
 
@@ -100,6 +101,16 @@ def test_a_profile_names_functions_of_the_app_and_of_the_instrumentation(stage: 
     text = profile(stage, VARIANTS[UPSTREAM], "asset", requests=600, rows=200)
     assert "Store.one" in text
     assert "TracedCursorProxy.execute" in text
+
+
+def test_a_start_with_our_own_launcher_is_measured_and_must_send_something(stage: Stage) -> None:
+    results = Results()
+    starting(stage, [VARIANTS[FORGE]], TINY, results)
+    assert [len(results.starts[name]) for name in (FORGE, FORGE_RUN)] == [1, 1]
+    assert 0 < results.starts[FORGE_RUN][0].launcher_ms < results.starts[FORGE_RUN][0].wall_ms
+    silent = replace(VARIANTS[FORGE], started="plain")
+    with pytest.raises(ProcessFailed, match="forge, started with plain, sent nothing"):
+        starting(stage, [silent], TINY, results)
 
 
 def test_two_variants_are_measured_side_by_side_and_reported() -> None:

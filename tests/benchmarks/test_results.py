@@ -69,7 +69,7 @@ def test_a_product_is_held_to_the_signals_it_has() -> None:
 def test_ratios_compare_what_is_added_within_the_same_round() -> None:
     results = Results()
     results.cpu["asset"].update({BASELINE: [100.0, 200.0], STOCK: [600.0, 1200.0], FORGE: [140.0, 280.0]})
-    ratio = results.ratio_to_stock("asset", FORGE)
+    ratio = results.ratio_to_stock(results.cpu, "asset", FORGE)
     assert ratio is not None
     assert (ratio.middle, ratio.rounds) == (0.08, 2)
 
@@ -77,7 +77,7 @@ def test_ratios_compare_what_is_added_within_the_same_round() -> None:
 def test_without_stock_in_the_run_there_is_no_ratio() -> None:
     results = Results()
     results.cpu["asset"].update({BASELINE: [100.0], FORGE: [140.0]})
-    assert results.ratio_to_stock("asset", FORGE) is None
+    assert results.ratio_to_stock(results.cpu, "asset", FORGE) is None
 
 
 def test_a_request_of_many_spans_implies_them_all_and_the_server_span() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks.environments import cache_folder, folder_of
-from benchmarks.process import ProcessFailed, clean_environ, launched
+from benchmarks.environments import cache_folder, environment, folder_of, source_digest
+from benchmarks.process import ProcessFailed, clean_environ, launched, show_harness
 from benchmarks.stage import check_pipeline
-from benchmarks.variants import BASELINE, FORGE, STOCK, UPSTREAM, VARIANTS, Addresses, chosen
+from benchmarks.starting import ways_to_start
+from benchmarks.variants import BASELINE, FORGE, FORGE_RUN, STOCK, UPSTREAM, VARIANTS, Addresses, chosen
 
 ADDRESSES = Addresses("http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3")
 
@@ -49,6 +52,57 @@ def test_environments_are_apart_and_change_with_what_they_hold(tmp_path: Path) -
     assert before[STOCK] == after[STOCK] != before[FORGE] != after[FORGE]
 
 
+def checkout_of(folder: Path, code: str) -> Path:
+    (folder / "otel_forge/__pycache__").mkdir(parents=True, exist_ok=True)
+    (folder / "otel_forge/__init__.py").write_text(code)
+    (folder / "pyproject.toml").write_text("")
+    (folder / "constraints.txt").write_text("")
+    return folder
+
+
+def test_ours_is_installed_as_a_wheel_again_whenever_the_checkout_has_changed(tmp_path: Path) -> None:
+    """Never editable: users have the package compiled, away from its sources."""
+    commands: list[list[str]] = []
+
+    def run(command: list[str]) -> None:
+        commands.append(command)
+        folder_of(VARIANTS[FORGE], tmp_path / "cache", tmp_path).mkdir(exist_ok=True)
+
+    def installs(code: str) -> int:
+        commands.clear()
+        environment(VARIANTS[FORGE], tmp_path / "cache", checkout_of(tmp_path, code), run)
+        assert not any("--editable" in command for command in commands)
+        return sum(command[-1] == str(tmp_path) and "--force-reinstall" in command for command in commands)
+
+    assert [installs("one"), installs("one"), installs("two")] == [1, 0, 1]
+
+
+def test_byte_code_makes_no_other_checkout(tmp_path: Path) -> None:
+    before = source_digest(checkout_of(tmp_path, "one"))
+    (tmp_path / "otel_forge/__pycache__/x.pyc").write_text("x")
+    assert source_digest(tmp_path) == before != source_digest(checkout_of(tmp_path, "two"))
+
+
+def test_measured_processes_find_the_harness_but_not_the_checkout(tmp_path: Path) -> None:
+    """Otherwise our package would be measured as it lies in the checkout, and not as it is installed."""
+    show_harness(tmp_path)
+    find = "import importlib.util as u; print(bool(u.find_spec('benchmarks')), bool(u.find_spec('otel_forge')))"
+    command = [sys.executable, "-S", "-c", find]
+    said = subprocess.run(command, cwd=tmp_path, env=clean_environ(), capture_output=True, text=True, check=True)
+    assert said.stdout == "True False\n"
+
+
+def test_ours_is_started_with_both_launchers() -> None:
+    ways = ways_to_start(VARIANTS[name] for name in (BASELINE, STOCK, FORGE))
+    assert {name: way.started for name, way in ways.items()} == {
+        BASELINE: "plain",
+        STOCK: "opentelemetry-instrument",
+        FORGE: "opentelemetry-instrument",
+        FORGE_RUN: "otel-forge run",
+    }
+    assert ways[FORGE_RUN].settings(ADDRESSES) == ways[FORGE].settings(ADDRESSES)
+
+
 def test_a_variant_that_runs_another_pipeline_than_it_is_named_after_is_refused() -> None:
     with pytest.raises(ProcessFailed, match=r"forge runs on opentelemetry.sdk.trace, not on otel_forge\.\*"):
         check_pipeline(VARIANTS[FORGE], "opentelemetry.sdk.trace")
@@ -74,10 +128,11 @@ def test_programs_are_started_with_the_variants_own_launcher() -> None:
     ]
 
 
-def test_telemetry_settings_of_the_shell_reach_no_variant(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OTEL_SDK_DISABLED", "DD_SERVICE", "SENTRY_DSN"):
+def test_settings_of_the_shell_for_telemetry_and_for_python_reach_no_variant(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"OTEL_SDK_DISABLED", "DD_SERVICE", "SENTRY_DSN", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH"}
+    for name in names:
         monkeypatch.setenv(name, "x")
-    assert not {"OTEL_SDK_DISABLED", "DD_SERVICE", "SENTRY_DSN"} & set(clean_environ())
+    assert not names & set(clean_environ())
 
 
 def test_environments_live_in_the_users_cache() -> None:

@@ -11,7 +11,8 @@ import pytest
 import requests
 from click.testing import CliRunner
 
-from otel_forge.cli import main, output
+from otel_forge.cli import output
+from otel_forge.cli.commands import main
 from otel_forge.stack.backend import ComponentStatus, StackStatus
 from otel_forge.version import VERSION
 from tests.stack.bench import PROJECT, wait_for

@@ -21,12 +21,25 @@ class Counting:
         self.batches = 0
         self.asked = 0
 
-    def ring(self, capacity: int, batch: int, important: Callable[[Any], bool] = lambda record: False) -> Ring:
+    def ring(
+        self,
+        capacity: int,
+        batch: int,
+        important: Callable[[Any], bool] = lambda record: False,
+        give_way: Callable[[], None] = lambda: None,
+    ) -> Ring:
         def is_important(record: Any) -> bool:
             self.asked += 1
             return important(record)
 
-        return Ring(capacity, batch, on_first=self._on_first, on_batch=self._on_batch, is_important=is_important)
+        return Ring(
+            capacity,
+            batch,
+            on_first=self._on_first,
+            on_batch=self._on_batch,
+            is_important=is_important,
+            give_way=give_way,
+        )
 
     def _on_first(self) -> bool:
         self.first += 1
@@ -130,6 +143,39 @@ def test_forgetting_is_complete() -> None:
     assert ring.waiting(deque()) == Waiting(0, 0, 0)
     ring.append(1)
     assert counting.first == 2
+
+
+def test_asked_for_a_turn_the_next_append_gives_way_once() -> None:
+    """So the delivery thread gets the interpreter soon, and requests are held up once."""
+    given: list[int] = []
+    ring = Counting().ring(10, 5, give_way=lambda: given.append(len(ring)))
+    ring.append("first")
+    ring.ask_for_turn()
+    ring.append("second")
+    ring.append("third")
+    assert given == [2]
+
+
+def test_a_turn_that_came_by_itself_is_not_given_again() -> None:
+    """The delivery thread got the interpreter without help."""
+    given: list[int] = []
+    ring = Counting().ring(10, 5, give_way=lambda: given.append(len(ring)))
+    ring.append("first")
+    ring.ask_for_turn()
+    ring.end_wait()
+    ring.append("second")
+    assert given == []
+
+
+def test_a_ring_that_was_shut_while_the_thread_waited_stays_shut() -> None:
+    """What comes later is dropped and counted."""
+    ring = Counting().ring(10, 5)
+    ring.append("first")
+    ring.ask_for_turn()
+    ring.shut()
+    ring.end_wait()
+    ring.append("too late")
+    assert ring.turned_away == 2
 
 
 @pytest.mark.gate

@@ -10,6 +10,11 @@ from typing import Any
 
 from tests.otlp_receiver import Received, points
 
+_FRAME_OF_TELEMETRY = re.compile(
+    r'  File "[^"]*/(site-packages/opentelemetry/|otel_forge/(instruments|sdk)/'
+    r'|flask/app\.py", line \d+, in __call__).*\n(    .*\n)*'
+)
+"""Frames of the instrumentations, and the one outside of where upstream's starts (the difference `entry`)."""
 _SCOPE = re.compile(r"^(opentelemetry\.instrumentation|otel_forge\.instruments)\.")
 
 
@@ -18,14 +23,14 @@ def seen(received: Received, wants_metric: Callable[[str], bool]) -> dict[str, A
     names = {span.span_id: span.name for span in received.spans()}
     return {
         "spans": in_order(
-            _span(span, of_scope.scope, of_scope.schema_url, names)
+            span_seen(span, of_scope.scope, of_scope.schema_url, names)
             for request in received.requests["traces"]
             for of_resource in request.resource_spans
             for of_scope in of_resource.scope_spans
             for span in of_scope.spans
         ),
         "metrics": in_order(
-            _metric(metric, of_scope.scope, of_scope.schema_url)
+            metric_seen(metric, of_scope.scope, of_scope.schema_url)
             for request in received.requests["metrics"][-1:]
             for of_resource in request.resource_metrics
             for of_scope in of_resource.scope_metrics
@@ -33,7 +38,7 @@ def seen(received: Received, wants_metric: Callable[[str], bool]) -> dict[str, A
             if wants_metric(metric.name)
         ),
         "logs": in_order(
-            _log(record, of_scope.scope, names)
+            log_seen(record, of_scope.scope, names)
             for request in received.requests["logs"]
             for of_resource in request.resource_logs
             for of_scope in of_resource.scope_logs
@@ -48,7 +53,7 @@ def in_order(items: Any) -> list[dict[str, Any]]:
 
 
 def value(any_value: Any) -> Any:
-    """Return an OTLP value as a plain one, its type still to be told."""
+    """Return an OTLP value as a plain one, its type still to be told (a float or bool equals an int in Python)."""
     kind = any_value.WhichOneof("value")
     if kind is None:
         return None
@@ -59,26 +64,21 @@ def value(any_value: Any) -> Any:
         return attributes(content.values)
     if kind == "bytes_value":
         return {"bytes": base64.b64encode(content).decode()}
+    if kind in ("double_value", "bool_value"):
+        return {kind: content}
     return content
 
 
 def attributes(pairs: Any) -> dict[str, Any]:
-    """Return OTLP pairs by key, with stack traces cut down to what both pipelines must agree on."""
+    """Return OTLP pairs by key, with stack traces that do not go through the instrumentations."""
     found = {pair.key: value(pair.value) for pair in pairs}
     trace = found.get("exception.stacktrace")
     if isinstance(trace, str):
-        found["exception.stacktrace"] = _innermost(trace)
+        found["exception.stacktrace"] = _FRAME_OF_TELEMETRY.sub("", trace).splitlines()
     return found
 
 
-def _innermost(trace: str) -> list[str]:
-    """Return the last frame of the application and the exception's own words."""
-    lines = trace.rstrip().splitlines()
-    own = [line for line in lines if 'File "' in line and "cases.py" in line]
-    return [lines[0], *own[-1:], lines[-1]]
-
-
-def _span(span: Any, scope: Any, schema_url: str, names: dict[bytes, str]) -> dict[str, Any]:
+def span_seen(span: Any, scope: Any, schema_url: str, names: dict[bytes, str]) -> dict[str, Any]:
     parent = names.get(span.parent_span_id, "elsewhere") if span.parent_span_id else "none"
     return {
         "name": span.name,
@@ -89,14 +89,14 @@ def _span(span: Any, scope: Any, schema_url: str, names: dict[bytes, str]) -> di
         "attributes": attributes(span.attributes),
         "status": [span.status.code, span.status.message],
         "events": [[event.name, attributes(event.attributes)] for event in span.events],
-        "links": len(span.links),
+        "links": [[link.trace_state, link.flags, attributes(link.attributes)] for link in span.links],
         "dropped": [span.dropped_attributes_count, span.dropped_events_count, span.dropped_links_count],
         "scope": _SCOPE.sub("", scope.name),
         "schema_url": schema_url,
     }
 
 
-def _metric(metric: Any, scope: Any, schema_url: str) -> dict[str, Any]:
+def metric_seen(metric: Any, scope: Any, schema_url: str) -> dict[str, Any]:
     kind = str(metric.WhichOneof("data"))
     data = getattr(metric, kind)
     return {
@@ -120,7 +120,7 @@ def _point(point: Any) -> dict[str, Any]:
     return shown
 
 
-def _log(record: Any, scope: Any, names: dict[bytes, str]) -> dict[str, Any]:
+def log_seen(record: Any, scope: Any, names: dict[bytes, str]) -> dict[str, Any]:
     return {
         "body": value(record.body),
         "severity": [record.severity_number, record.severity_text],

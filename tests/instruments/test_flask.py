@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from flask import Flask, Response, jsonify, send_file  # before any instrument starts, as a user would
+from flask import Flask, Response, abort, jsonify, send_file  # before any instrument starts, as a user would
 from opentelemetry import context as context_api
 from opentelemetry import trace
 from opentelemetry.instrumentation.propagators import TraceResponsePropagator, set_global_response_propagator
@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import SpanKind
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.test import create_environ
+from werkzeug.wsgi import ClosingIterator
 
 from otel_forge import guard
 from tests.instruments.conftest import Kept, Start, attributes
@@ -86,6 +87,33 @@ def test_the_span_of_an_answer_in_memory_ends_with_the_call(start: Start, kept: 
         serve(app, path)
     assert kept.names == ["GET /hello/<name>", "GET /json"]
     assert trace.get_current_span() is trace.INVALID_SPAN
+
+
+def refusing_app(wrap: Any = lambda body: body) -> Flask:
+    app = Flask("refusing")
+    app.add_url_rule("/refuse", view_func=lambda: abort(403), endpoint="refuse")
+    inner: Any = app.wsgi_app
+    setattr(app, "wsgi_app", lambda environ, respond: wrap(inner(environ, respond)))  # noqa: B010
+    return app
+
+
+def test_the_body_of_an_http_exception_needs_no_watching(start: Start, kept: Kept) -> None:
+    """All of it is in memory, though Flask has made it by calling the exception as an application."""
+    start("flask")
+    _, body = serve(refusing_app(), "/refuse")
+    assert type(body) is ClosingIterator and kept.names == ["GET /refuse"]
+    assert b"Forbidden" in b"".join(body)
+
+
+def test_such_a_body_behind_a_generator_is_watched(start: Start, kept: Kept) -> None:
+    """A middleware's code runs while it is sent."""
+    start("flask")
+    wrapped = refusing_app(lambda body: ClosingIterator((piece for piece in body), body.close))
+    _, body = serve(wrapped, "/refuse")
+    assert kept.names == []
+    assert b"Forbidden" in b"".join(body)
+    body.close()
+    assert kept.names == ["GET /refuse"]
 
 
 def streaming_app(pieces: Any) -> Flask:

@@ -166,12 +166,19 @@ def test_telemetry_never_feeds_on_itself(start: Start, kept: Kept) -> None:
     assert bodies(kept) == []
 
 
-@pytest.mark.parametrize(("include", "expected"), [(False, []), (True, ["secret", "child"])])
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, []),
+        ({"include_unpropagated": True}, ["secret", "child"]),
+        ({"environ": {"OTEL_FORGE_LOGS_UNPROPAGATED": "true"}}, ["secret", "child"]),
+    ],
+)
 def test_loggers_that_do_not_propagate_can_be_included(
-    start: Start, kept: Kept, include: bool, expected: list[str]
+    start: Start, kept: Kept, options: dict[str, Any], expected: list[str]
 ) -> None:
     """By default what does not reach the root logger stays out, as with upstream."""
-    start("logging", include_unpropagated=include)
+    start("logging", **options)
     private = logging.getLogger("private")
     private.propagate = False
     private.addHandler(logging.NullHandler())

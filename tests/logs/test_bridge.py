@@ -22,11 +22,11 @@ def bridged() -> Iterator[InMemoryLogRecordExporter]:
     remove()
 
 
-def bridge_to_memory(level: str):  # type: ignore[no-untyped-def]
+def bridge_to_memory(level: str, **options: bool):  # type: ignore[no-untyped-def]
     exporter = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
     provider = LoggerProvider(shutdown_on_exit=False)
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
-    return exporter, LogBridge(provider, level=level).install()
+    return exporter, LogBridge(provider, level=level, **options).install()
 
 
 def bodies(exporter: InMemoryLogRecordExporter) -> list[object]:
@@ -77,6 +77,19 @@ def test_a_level_keeps_lower_records_out() -> None:
     finally:
         remove()
     assert bodies(exporter) == ["high"]
+
+
+def test_loggers_that_do_not_propagate_can_be_included() -> None:
+    """OTEL_FORGE_LOGS_UNPROPAGATED=true."""
+    exporter, remove = bridge_to_memory("notset", unpropagated=True)
+    private = logging.getLogger("private.bridge")
+    private.propagate = False
+    private.addHandler(logging.NullHandler())
+    try:
+        private.error("secret")
+    finally:
+        remove()
+    assert bodies(exporter) == ["secret"]
 
 
 def test_upstreams_own_handler_is_not_doubled(bridged: InMemoryLogRecordExporter) -> None:

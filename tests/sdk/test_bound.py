@@ -4,59 +4,29 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from threading import Event, Thread
 from typing import Any
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader, Metric
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
 
-from otel_forge.sdk import bound
-from otel_forge.sdk.bound import BoundMetrics, HistogramCell
-from otel_forge.sdk.reader import preferred_aggregation, preferred_temporality
+from otel_forge.sdk import cells
+from otel_forge.sdk.bound import BoundMetrics
+from otel_forge.sdk.cells import HistogramCell
+from otel_forge.sdk.streams import preferred_aggregation, preferred_temporality
 from tests.sdk.pairs import RESOURCE
+from tests.sdk.points import facts, metrics_in
 
 SCOPE = InstrumentationScope("bound", "1", "https://schema")
 BOUNDS = (0.005, 0.1, 1.0)
 VALUES = [0.001, 0.005, 0.0051, 0.5, 1.0, 7.0, 0.0, 0.02]
 
 
-def metrics_of(reader: InMemoryMetricReader) -> list[Metric]:
-    data = reader.get_metrics_data()
-    return [
-        metric
-        for of_resource in (data.resource_metrics if data else ())
-        for of_scope in of_resource.scope_metrics
-        for metric in of_scope.metrics
-    ]
-
-
-def facts(metrics: Sequence[Metric]) -> list[Any]:
-    """Return everything but times, with points in the order of their attributes."""
-    return [
-        (
-            metric.name,
-            metric.unit,
-            metric.description,
-            type(metric.data),
-            getattr(metric.data, "aggregation_temporality", None),
-            getattr(metric.data, "is_monotonic", None),
-            sorted(map(_point_facts, metric.data.data_points), key=repr),
-        )
-        for metric in metrics
-    ]
-
-
-def _point_facts(point: Any) -> dict[str, Any]:
-    kept = {key: value for key, value in vars(point).items() if not key.endswith("time_unix_nano")}
-    kept["attributes"] = dict(kept["attributes"])
-    kept["exemplars"] = [(e.value, e.trace_id, e.span_id, dict(e.filtered_attributes)) for e in kept["exemplars"]]
-    if "value" in kept:  # a sum keeps one exemplar, chosen at random
-        kept["exemplars"] = len(kept["exemplars"])
-    return kept
+def points_of(metrics: BoundMetrics) -> list[Any]:
+    return [point for _, metric in metrics.collect() for point in metric.data.data_points]
 
 
 @pytest.mark.parametrize("temporality", ["cumulative", "delta", "lowmemory"])
@@ -65,7 +35,7 @@ def test_points_equal_those_of_upstream(temporality: str, aggregation: str) -> N
     """Three collections of a histogram with two series and of an up-down counter; exemplars of sampled spans."""
     reader = InMemoryMetricReader(preferred_temporality(temporality), preferred_aggregation(aggregation))
     provider = MeterProvider([reader], RESOURCE, shutdown_on_exit=False)
-    meter = provider.get_meter("bound")
+    meter = provider.get_meter(SCOPE.name, SCOPE.version, SCOPE.schema_url)
     theirs = meter.create_histogram("h", "s", "how long", explicit_bucket_boundaries_advisory=BOUNDS)
     their_counter = meter.create_up_down_counter("u", "1", "how many")
     metrics = BoundMetrics(temporality=temporality, histogram_aggregation=aggregation)
@@ -80,31 +50,29 @@ def test_points_equal_those_of_upstream(temporality: str, aggregation: str) -> N
                 their_counter.add(1 if index % 2 else -1, {"a": 1})
             ours.bind(attributes).record(value, 7, index + 1, flags)
             our_counter.bind({"a": 1}).add(1 if index % 2 else -1, 7, index + 1, flags)
-        assert facts([metric for _, metric in metrics.collect()]) == facts(metrics_of(reader))
+        assert facts(metrics.collect()) == facts(metrics_in(reader.get_metrics_data()))
     provider.shutdown()
 
 
 @pytest.mark.parametrize(("exemplars", "kept"), [("trace_based", 1), ("always_on", 2), ("always_off", 0)])
 def test_exemplar_filters(exemplars: Any, kept: int) -> None:
     """Which measurements may become exemplars."""
-    histogram = BoundMetrics(exemplars=exemplars).histogram("h", "s", "", SCOPE, BOUNDS)
-    cell = histogram.bind({})
+    metrics = BoundMetrics(exemplars=exemplars)
+    cell = metrics.histogram("h", "s", "", SCOPE, BOUNDS).bind({})
     cell.record(0.001, 1, 2, 0)
     cell.record(0.5, 1, 2, 1)
-    metric = histogram.collect(1)
-    assert metric is not None
-    assert len(metric.data.data_points[0].exemplars) == kept
+    assert len(points_of(metrics)[0].exemplars) == kept
 
 
 def test_what_a_histogram_cannot_take_is_ignored() -> None:
     """Negative numbers and NaN, as with upstream."""
-    histogram = BoundMetrics().histogram("h", "s", "", SCOPE, BOUNDS)
+    metrics = BoundMetrics()
+    histogram = metrics.histogram("h", "s", "", SCOPE, BOUNDS)
     for value in (-1.0, float("nan")):
         histogram.bind({}).record(value)
-    assert histogram.collect(1) is None
+    assert points_of(metrics) == []
     histogram.bind({}).record(0.5)
-    metric: Any = histogram.collect(1)
-    assert metric.data.data_points[0].count == 1
+    assert points_of(metrics)[0].count == 1
 
 
 @pytest.mark.gate
@@ -114,9 +82,7 @@ def test_distinct_attribute_sets_meet_the_cap() -> None:
     histogram = metrics.histogram("h", "s", "", SCOPE, BOUNDS)
     for number in range(10_000):
         histogram.bind({"user": number}).record(0.1)
-    metric = histogram.collect(1)
-    assert metric is not None
-    points: Any = metric.data.data_points
+    points = points_of(metrics)
     assert len(points) == 2001
     assert [point.count for point in points if point.attributes == {"otel.metric.overflow": True}] == [8000]
     assert sum(point.count for point in points) == 10_000
@@ -126,7 +92,7 @@ def test_distinct_attribute_sets_meet_the_cap() -> None:
 
 def test_no_measurement_is_lost_under_32_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Recording, folding and collecting at once; delta, so that what is counted twice would show."""
-    monkeypatch.setattr(bound, "FOLD_AT", 100)
+    monkeypatch.setattr(cells, "FOLD_AT", 100)
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     metrics = BoundMetrics(temporality="delta")
@@ -169,16 +135,14 @@ def test_no_measurement_is_lost_under_32_threads(monkeypatch: pytest.MonkeyPatch
 
 def test_a_forked_child_counts_from_zero() -> None:
     """And can record although another thread was collecting when it was made."""
-    histogram = BoundMetrics().histogram("h", "s", "", SCOPE, BOUNDS)
-    cell: HistogramCell = histogram.bind({})
+    metrics = BoundMetrics()
+    cell: HistogramCell = metrics.histogram("h", "s", "", SCOPE, BOUNDS).bind({})
     cell.record(0.5)
     cell._lock.acquire()
     child = os.fork()
     if child == 0:
         cell.record(0.5)
-        in_child: Any = histogram.collect(1)
-        os._exit(0 if in_child.data.data_points[0].count == 1 else 1)
+        os._exit(0 if points_of(metrics)[0].count == 1 else 1)
     assert os.waitpid(child, 0)[1] == 0
     cell._lock.release()
-    metric: Any = histogram.collect(1)
-    assert metric.data.data_points[0].count == 1
+    assert points_of(metrics)[0].count == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import sys
 import traceback
 import weakref
@@ -104,6 +105,50 @@ def noted() -> None:
     raise error
 
 
+def without_words() -> None:
+    raise KeyError
+
+
+def from_main() -> None:
+    class Odd(Exception):
+        __module__ = "__main__"
+
+    raise Odd("in the program itself")
+
+
+def from_an_exception_never_raised() -> None:
+    raise ValueError("second") from KeyError("first")
+
+
+def caused_while_handling() -> None:
+    try:
+        chained()
+    except ValueError as error:
+        raise RuntimeError("third") from error
+
+
+def from_a_missing_module() -> None:
+    try:
+        importlib.import_module("otel_forge.nothing")
+    except ImportError as error:
+        raise ValueError("second") from error
+
+
+def with_members() -> None:
+    error = ValueError("odd")
+    error.exceptions = [1]  # type: ignore[attr-defined]
+    raise error
+
+
+def long_chain() -> None:
+    error = ValueError("first")
+    for number in range(200):
+        following = ValueError(f"number {number}")
+        following.__cause__ = error
+        error = following
+    raise error
+
+
 RAISING: list[Callable[[], None]] = [
     simple,
     chained,
@@ -117,6 +162,13 @@ RAISING: list[Callable[[], None]] = [
     multiline,
     without_text,
     generated,
+    without_words,
+    from_main,
+    from_an_exception_never_raised,
+    caused_while_handling,
+    from_a_missing_module,
+    with_members,
+    long_chain,
 ]
 if sys.version_info >= (3, 11):
     RAISING += [grouped, noted]

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace.export import ConsoleSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import DEFAULT_ON
 
 from otel_forge.delivery.accounts import Accounts
@@ -24,14 +31,18 @@ from tests.otlp_receiver import OtlpReceiver, refused_url
 Build = Callable[..., tuple[Lean, Accounts, list[tuple[str, str]]]]
 
 
+def apart(folder: Path) -> dict[str, str]:
+    """Return settings under which only the test's own metrics arrive, and nothing is left for other tests."""
+    return {"OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED": "false", "OTEL_FORGE_SPOOL_DIR": str(folder)}
+
+
 @pytest.fixture
 def build(tmp_path: Path) -> Iterator[Build]:
     """Builds lean pipelines and closes them."""
     built: list[Lean] = []
 
     def build_one(url: str, resource: Resource | None = None, **environ: str) -> Any:
-        own = {"OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED": "false", "OTEL_FORGE_SPOOL_DIR": str(tmp_path)}
-        settings = Settings.from_env({"OTEL_EXPORTER_OTLP_ENDPOINT": url, **own, **environ})
+        settings = Settings.from_env({"OTEL_EXPORTER_OTLP_ENDPOINT": url, **apart(tmp_path), **environ})
         accounts, failures = Accounts(), list[tuple[str, str]]()
         lean = build_lean(
             settings,
@@ -207,3 +218,55 @@ def test_exporters_of_others_are_served() -> None:
     assert lean.force_flush(10)
     assert '"name": "printed"' in out.getvalue()
     assert lean.shutdown(10)
+
+
+@pytest.mark.gate
+def test_the_cardinality_limit_is_a_setting(receiver: OtlpReceiver, build: Build) -> None:
+    """P5: so many series of an application's metric arrive, and one for the rest, which are counted."""
+    lean, _, _ = build(receiver.url, OTEL_FORGE_METRIC_CARDINALITY_LIMIT="3")
+    counter = lean.meter_provider.get_meter("m").create_counter("users")
+    for number in range(10):
+        counter.add(1, {"user": number})
+    assert lean.force_flush(10)
+    *kept, shared = receiver.received.metrics()["users"].sum.data_points
+    assert [point.attributes[0].value.int_value for point in kept] == [0, 1, 2]
+    assert (shared.attributes[0].key, shared.attributes[0].value.bool_value) == ("otel.metric.overflow", True)
+    assert shared.as_int == 7
+    assert lean.overflowed == {"users": 7}
+
+
+def test_views_apply_to_the_application_and_to_our_instruments(receiver: OtlpReceiver, tmp_path: Path) -> None:
+    """Upstream's views, given when the pipeline is built."""
+    settings = Settings.from_env({"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, **apart(tmp_path)})
+    views = [View(instrument_name="users", name="people"), View(instrument_name="dur*", attribute_keys=set())]
+    lean = build_lean(settings, Resource({}), Accounts(), sampler=DEFAULT_ON, views=views)
+    try:
+        use(lean)
+        assert lean.force_flush(10)
+        metrics = receiver.received.metrics()
+        assert set(metrics) == {"people", "duration"}
+        assert not metrics["duration"].histogram.data_points[0].attributes
+    finally:
+        lean.shutdown(1)
+
+
+def test_providers_count_as_those_of_the_sdk(receiver: OtlpReceiver, build: Build) -> None:
+    """Programs ask, as Sentry's OTLP integration does, before they add a processor of their own."""
+    lean, _, _ = build(receiver.url)
+    exporter = InMemorySpanExporter()
+    if isinstance(lean.tracer_provider, TracerProvider):
+        lean.tracer_provider.add_span_processor(SimpleSpanProcessor(exporter))
+    lean.tracer_provider.get_tracer("t").start_span("seen").end()
+    assert [span.name for span in exporter.get_finished_spans()] == ["seen"]
+    assert isinstance(lean.logger_provider, LoggerProvider)
+    assert isinstance(lean.meter_provider, MeterProvider)
+
+
+def test_classes_of_the_sdk_that_are_imported_later_count_too() -> None:
+    """The lean pipeline itself needs no logs of the SDK."""
+    program = (
+        "import sys; from otel_forge.sdk.kinship import count_as_upstream; count_as_upstream();"
+        "from otel_forge.sdk.logger import LeanLoggerProvider; assert 'opentelemetry.sdk._logs' not in sys.modules;"
+        "from opentelemetry.sdk._logs import LoggerProvider; assert issubclass(LeanLoggerProvider, LoggerProvider)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
