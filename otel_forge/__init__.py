@@ -6,10 +6,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from otel_forge.version import VERSION as __version__
 
+TYPE_CHECKING = False  # typing itself would be imported with every `otel-forge run`
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

@@ -150,7 +150,7 @@ def test_a_guessed_service_name_says_so(programs: Programs) -> None:
 
 @pytest.mark.gate
 @pytest.mark.parametrize("behaviour", ["refused", "black_hole", "503", "trickle"])
-def test_f4_exit_takes_two_seconds_at_the_most(programs: Programs, pipeline: str, behaviour: str) -> None:
+def test_f4_exit_takes_two_seconds_at_the_most(programs: Programs, way: str, behaviour: str) -> None:
     """F4: with the endpoint refused, silent, failing or trickling, exit is quick and what is left is counted."""
     script = programs.write("script.py", LEFTOVERS + "\n    print('end of program', flush=True)\n")
     with OtlpReceiver(behaviour) as receiver:
@@ -160,7 +160,7 @@ def test_f4_exit_takes_two_seconds_at_the_most(programs: Programs, pipeline: str
         status, seconds = program.ended_within(20)
     assert status == 0
     assert seconds < 2.0
-    if pipeline == "upstream":
+    if way == "upstream":
         assert "exit: 100 spans, 1 metric point, 100 log records could not be sent" in program.err
         return
     said = re.search(
@@ -172,12 +172,9 @@ def test_f4_exit_takes_two_seconds_at_the_most(programs: Programs, pipeline: str
 
 
 @pytest.mark.gate
-def test_f4_the_next_start_delivers_what_the_last_exit_could_not(
-    programs: Programs, pipeline: str, receiver: OtlpReceiver
-) -> None:
+@pytest.mark.parametrize("way", ["lean", "lean-run"], indirect=True)
+def test_f4_the_next_start_delivers_what_the_last_exit_could_not(programs: Programs, receiver: OtlpReceiver) -> None:
     """F4: nothing is lost by an exit while the endpoint is away, and nothing is left behind after the next one."""
-    if pipeline == "upstream":
-        return  # which has nowhere to keep it
     script = programs.write("script.py", LEFTOVERS)
     for url, count in ((refused_url(), 0), (receiver.url, 200)):
         program = programs.instrumented(sys.executable, str(script), OTEL_EXPORTER_OTLP_ENDPOINT=url)
