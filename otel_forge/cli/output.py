@@ -53,7 +53,10 @@ def up_text(status: StackStatus) -> list[str]:
     next_command = NEXT_COMMAND
     if moved := moved_endpoint(status):
         next_command = f"OTEL_EXPORTER_OTLP_ENDPOINT={moved} {NEXT_COMMAND}"
-    return [*lines, "Run next, in the folder of your app:", f"  {next_command}"]
+    run_next = (
+        "Run next, in the folder of your app (`otel-forge run` instead of `opentelemetry-instrument` starts faster):"
+    )
+    return [*lines, run_next, f"  {next_command}"]
 
 
 def queries_text(status: StackStatus) -> list[str]:

@@ -99,7 +99,7 @@ class LeanTracer(trace.Tracer):
             self._link(span, links)
         if not (record_exception and set_status_on_exception):
             span._on_exception = (record_exception, set_status_on_exception)
-        if len(span.attributes) > self.attribute_limit:
+        if len(span.own) > self.attribute_limit:
             span.keep_youngest(self.attribute_limit)
         if self._started is not None:
             self._started(span, context)
