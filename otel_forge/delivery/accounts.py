@@ -28,9 +28,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from threading import RLock
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from otel_forge.delivery.fork import on_fork_in_child
@@ -126,11 +127,45 @@ class Account(Column):
     in_bytes: Column = field(default_factory=Column)
 
 
+_NONE: Mapping[Reason, int] = MappingProxyType({})
+
+
+class _Counts(NamedTuple):
+    """What is booked in one unit; a tuple, because several are made for each batch."""
+
+    created: int = 0
+    delivered: int = 0
+    failed: int = 0
+    in_memory: int = 0
+    on_disk: int = 0
+    taken_over: int = 0
+    dropped: Mapping[Reason, int] = _NONE
+    turned_away: Mapping[Reason, int] = _NONE
+
+    def plus(
+        self, changes: Mapping[str, int], dropped: Mapping[Reason, int] | None, away: Mapping[Reason, int] | None
+    ) -> _Counts:
+        """Return the counts after a movement."""
+        if not (changes or dropped or away):
+            return self
+        counts: list[Any] = list(self)
+        for name, change in changes.items():
+            counts[_PLACES[name]] += change
+        if dropped:
+            counts[-2] = _sums(self.dropped, dropped)
+        if away:
+            counts[-1] = _sums(self.turned_away, away)
+        return _Counts._make(counts)
+
+
+_PLACES = {name: place for place, name in enumerate(_Counts._fields)}
+
+
 class _Booked(NamedTuple):
     """What is booked of one signal, and the hand whose records are not; never changed, only replaced."""
 
-    items: Column
-    in_bytes: Column
+    items: _Counts
+    in_bytes: _Counts
     hand: deque[Any]
 
 
@@ -162,7 +197,7 @@ class Accounts:
 
     def _reset(self) -> None:
         self._lock = RLock()
-        self._booked = {signal: _Booked(Column(), Column(), deque()) for signal in SIGNALS}
+        self._booked = {signal: _Booked(_Counts(), _Counts(), deque()) for signal in SIGNALS}
 
     # -- what the lean pipeline books ------------------------------------------------------------------------------
 
@@ -257,8 +292,8 @@ class Accounts:
             while True:
                 booked = self._booked[signal]
                 after = _Booked(
-                    _plus(booked.items, items, dropped, turned_away),
-                    _plus(booked.in_bytes, in_bytes, dropped_bytes, None),
+                    booked.items.plus(items, dropped, turned_away),
+                    booked.in_bytes.plus(in_bytes, dropped_bytes, None),
                     booked.hand if hand is None else hand,
                 )
                 if self._booked[signal] is booked:
@@ -300,16 +335,27 @@ _NO_QUEUE = _NoQueue()
 
 
 def _account(booked: _Booked, queue: Waiting) -> Account:
-    items = booked.items
+    items, in_bytes = booked.items, booked.in_bytes
     away = {reason: count for reason, count in _turned_away(queue).items() if count}
-    counts = replace(
-        items,
+    return Account(
         created=items.created + queue.waiting + queue.full + queue.late,
+        delivered=items.delivered,
+        failed=items.failed,
         waiting=queue.waiting,
-        dropped=_sums(items.dropped, away),
-        turned_away=_sums(items.turned_away, away),
+        in_memory=items.in_memory,
+        on_disk=items.on_disk,
+        dropped=dict(_sums(items.dropped, away)),
+        taken_over=items.taken_over,
+        turned_away=dict(_sums(items.turned_away, away)),
+        in_bytes=Column(
+            created=in_bytes.created,
+            delivered=in_bytes.delivered,
+            in_memory=in_bytes.in_memory,
+            on_disk=in_bytes.on_disk,
+            dropped=dict(in_bytes.dropped),
+            taken_over=in_bytes.taken_over,
+        ),
     )
-    return Account(**vars(counts), in_bytes=booked.in_bytes)
 
 
 def _turned_away(queue: Waiting) -> dict[Reason, int]:
@@ -322,17 +368,6 @@ def _place(on_disk: bool) -> str:
 
 def _both(items: int, size: int, **signs: int) -> tuple[dict[str, int], dict[str, int]]:
     return {name: sign * items for name, sign in signs.items()}, {name: sign * size for name, sign in signs.items()}
-
-
-def _plus(
-    column: Column, changes: Mapping[str, int], dropped: Mapping[Reason, int] | None, away: Mapping[Reason, int] | None
-) -> Column:
-    changed: dict[str, Any] = {name: getattr(column, name) + change for name, change in changes.items()}
-    if dropped:
-        changed["dropped"] = _sums(column.dropped, dropped)
-    if away:
-        changed["turned_away"] = _sums(column.turned_away, away)
-    return replace(column, **changed) if changed else column
 
 
 def _sums(counts: Mapping[Reason, int], more: Mapping[Reason, int]) -> Mapping[Reason, int]:

@@ -8,7 +8,7 @@ an attribute that would mark it would make it another time series, so it is only
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from opentelemetry.sdk.metrics.export import (
@@ -141,6 +141,38 @@ class MetricEncoder:
             self._lose(1)
             return b""
         return _point_heads[len(content)] + content
+
+
+class PreparedMetric:
+    """A cumulative sum, or a gauge, of which only numbers change: what describes it is encoded once.
+
+    Attributes are encoded when they are first seen, as long as they come in the same dict.
+    """
+
+    __slots__ = ("_description", "_end", "_is_sum", "_tag")
+
+    def __init__(self, name: str, description: str, unit: str, *, is_sum: bool, is_monotonic: bool = False) -> None:
+        texts = zip(_DESCRIPTION, (name, description, unit), strict=True)
+        self._description = b"".join([delimited(tag, text.encode()) for tag, text in texts if text])
+        self._tag = b"\x3a" if is_sum else b"\x2a"
+        self._end = (b"\x10\x02" + (b"\x18\x01" if is_monotonic else b"")) if is_sum else b""
+        self._is_sum = is_sum
+
+    def encode(self, values: Iterable[tuple[int | float, dict[str, Any]]], since: int, now: int) -> tuple[bytes, int]:
+        """Return the metric with a point for each of `values` as a field of its scope, and how many points it has."""
+        fields = []
+        start = since if self._is_sum else 0
+        for value, attributes in values:
+            if type(value) is int:
+                content = _pack_integer_point(0x11, start, 0x19, now, 0x31, value)
+            else:
+                content = _pack_double_point(0x11, start, 0x19, now, 0x21, value)
+            if attributes:
+                kept = _number_sets.get(id(attributes))
+                content += kept[1] if kept else _number_sets.keep(attributes)
+            fields.append(_point_heads[len(content)] + content)
+        data = b"".join([*fields, self._end])
+        return delimited(b"\x12", self._description + delimited(self._tag, data)), len(fields)
 
 
 class _CarefulPoint(Careful):

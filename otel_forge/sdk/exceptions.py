@@ -7,6 +7,10 @@ instruction. It keeps no frame and no exception alive, hence no locals of the ap
 Most exceptions are written as type and text, and are kept as that. The words of the others (syntax errors, groups,
 notes, "did you mean" suggestions) come from ``traceback.TracebackException(limit=0)``, which does everything except
 walking the stack, so that they are the interpreter's own. The frames are put in when the text is asked for.
+
+A service fails in the same places again and again. A traceback that was formatted before is found again by its code
+objects and instructions, and its text is there at once: a record then holds text only, which is nothing to the garbage
+collector. Summaries of ten frames each, a second's worth of them alive, would make it run over the whole heap.
 """
 
 from __future__ import annotations
@@ -27,8 +31,8 @@ class Stacktrace:
     __slots__ = ("_source", "_text")
 
     def __init__(self, exception: BaseException) -> None:
-        self._text: str | None = None
         self._source: _Plain | _Mirror = _plain(exception) or _Mirror(exception)
+        self._text = self._source.known_text()
 
     def __str__(self) -> str:
         text = self._text
@@ -36,20 +40,28 @@ class Stacktrace:
             text = self._text = self._source.text()
         return text
 
+    def settled(self) -> str | Stacktrace:
+        """Return the text if it needs no formatting, otherwise this object."""
+        return self if self._text is None else self._text
+
 
 class _Plain:
     """An exception and those it came from, each of which is written as its type and its text."""
 
     __slots__ = ("_links",)
 
-    def __init__(self, links: list[tuple[str, list[_Frame], str]]) -> None:
+    def __init__(self, links: list[tuple[str, _Trace, str]]) -> None:
         self._links = links
+
+    def known_text(self) -> str | None:
+        """Return the text if all frames were formatted before."""
+        return None if any(trace.formatted is None for _, trace, _ in self._links) else self.text()
 
     def text(self) -> str:
         """Return the traceback, the oldest exception first."""
         parts: list[str] = []
-        for connection, frames, line in reversed(self._links):
-            parts += (_HEAD, *_stack(frames).format(), line, connection) if frames else (line, connection)
+        for connection, trace, line in reversed(self._links):
+            parts += (_HEAD, trace.text(), line, connection) if trace.frames else (line, connection)
         return "".join(parts)
 
 
@@ -62,14 +74,14 @@ _WRITTEN_BY_INTERPRETER = (SyntaxError, NameError, AttributeError, ImportError)
 
 def _plain(exception: BaseException) -> _Plain | None:
     """Return `exception` and what it came from, or None if one of them needs the interpreter to be written."""
-    links: list[tuple[str, list[_Frame], str]] = []
+    links: list[tuple[str, _Trace, str]] = []
     connection = ""
     current: BaseException | None = exception
     while current is not None:
         line = _line(current)
         if line is None or len(links) == _LONGEST_CHAIN:  # that long, it goes in a circle
             return None
-        links.append((connection, _frames(current.__traceback__), line))
+        links.append((connection, _trace(current.__traceback__), line))
         connection, current = _origin(current)
     return _Plain(links)
 
@@ -102,21 +114,21 @@ def _origin(exception: BaseException) -> tuple[str, BaseException | None]:
 class _Mirror:
     """The interpreter's image of an exception, without frames until its text is asked for."""
 
-    __slots__ = ("_error", "_frames")
+    __slots__ = ("_error", "_traces")
 
     def __init__(self, exception: BaseException) -> None:
-        self._frames: list[tuple[TracebackException, list[_Frame]]] = []
+        self._traces: list[tuple[TracebackException, _Trace]] = []
         self._error = TracebackException(
             type(exception), exception, exception.__traceback__, limit=0, lookup_lines=False, compact=True
         )
         self._gather(self._error, exception)
 
     def _gather(self, error: TracebackException, exception: BaseException) -> None:
-        """Keep the frames of `exception` and of all it is linked to; `error` is its mirror image and has no cycles."""
+        """Keep the traces of `exception` and of all it is linked to; `error` is its mirror image and has no cycles."""
         pending: list[tuple[TracebackException, BaseException]] = [(error, exception)]
         while pending:
             image, original = pending.pop()
-            self._frames.append((image, _frames(original.__traceback__)))
+            self._traces.append((image, _trace(original.__traceback__)))
             for link, target in ((image.__cause__, original.__cause__), (image.__context__, original.__context__)):
                 if link is not None and target is not None:
                     pending.append((link, target))
@@ -124,15 +136,18 @@ class _Mirror:
             if members:
                 pending.extend(zip(members, original.exceptions, strict=False))  # type: ignore[attr-defined]
 
+    def known_text(self) -> None:
+        """Return nothing: the interpreter's words are not known before."""
+
     def text(self) -> str:
         """Return the traceback as the interpreter prints it."""
-        for image, frames in self._frames:
-            image.stack = _stack(frames)
+        for image, trace in self._traces:
+            image.stack = _Stack(trace)
         return "".join(self._error.format())
 
 
 def exception_attributes(exception: BaseException) -> dict[str, Any]:
-    """Return type, message and stack trace of `exception` as attributes; the stack trace is a `Stacktrace`."""
+    """Return type, message and stack trace of `exception` as attributes; the last a `Stacktrace` if it is new."""
     return {
         "exception.type": type_name(exception),
         "exception.message": message(exception),
@@ -167,9 +182,47 @@ def message(exception: BaseException) -> str:
 
 def _stacktrace(exception: BaseException) -> Any:
     try:
-        return Stacktrace(exception)
+        return Stacktrace(exception).settled()
     except Exception as error:  # noqa: BLE001 - an exception with hostile attributes
         return f"<stack trace cannot be read: {type(error).__name__}>"
+
+
+class _Trace:
+    """The frames of a traceback, and their text once it was asked for."""
+
+    __slots__ = ("formatted", "frames")
+
+    def __init__(self, frames: list[_Frame]) -> None:
+        self.frames = frames
+        self.formatted: str | None = None
+
+    def text(self) -> str:
+        """Return the frames as the interpreter prints them."""
+        text = self.formatted
+        if text is None:
+            text = self.formatted = "".join(_texts(self.frames))
+        return text
+
+
+_traces: dict[tuple[int, ...], _Trace] = {}
+"""Tracebacks seen before, by the identities of their code objects, which they keep alive, and the instructions."""
+_MOST_TRACES = 256
+
+
+def _trace(traceback: TracebackType | None) -> _Trace:
+    """Return what is known of `traceback`, or begin to know it."""
+    places: list[int] = []
+    current = traceback
+    while current is not None and len(places) < 2 * MAX_FRAMES:
+        places += (id(current.tb_frame.f_code), current.tb_lasti)
+        current = current.tb_next
+    key = tuple(places)
+    known = _traces.get(key)
+    if known is None:
+        if len(_traces) >= _MOST_TRACES:
+            _traces.clear()
+        known = _traces[key] = _Trace(_frames(traceback))
+    return known
 
 
 def _frames(traceback: TracebackType | None) -> list[_Frame]:
@@ -196,27 +249,20 @@ class _FrameImage:
 
 
 class _Stack(StackSummary):
-    """Frames that are printed from a table of texts: a service fails in the same places again and again."""
+    """Frames whose text is kept, as `TracebackException` asks for them."""
+
+    def __init__(self, trace: _Trace) -> None:
+        super().__init__(cast("list[FrameSummary]", trace.frames))
+        self._trace = trace
 
     def format(self, **options: Any) -> list[str]:
-        """Return the text of each frame, as the interpreter would print it."""
-        frames = cast("list[_Frame]", list(self))
-        key = tuple([(id(frame[0]), frame[1]) for frame in frames])
-        kept = _STACK_TEXTS.get(key)
-        if kept is None:
-            if len(_STACK_TEXTS) >= _MOST_STACKS:
-                _STACK_TEXTS.clear()
-            kept = _STACK_TEXTS[key] = (frames, _texts(frames, options))  # which keeps the code objects, and their ids
-        return kept[1]
+        """Return the text of the frames, as the interpreter would print it."""
+        return [self._trace.text()] if self else []
 
 
-_STACK_TEXTS: dict[tuple[tuple[int, int], ...], tuple[list[_Frame], list[str]]] = {}
-_MOST_STACKS = 256
-
-
-def _texts(frames: list[_Frame], options: dict[str, Any]) -> list[str]:
+def _texts(frames: list[_Frame]) -> list[str]:
     if len(frames) > _FOLDED and _repeats(frames):
-        return _summary(frames).format(**options)
+        return _summary(frames).format()
     return [_FRAME_TEXTS.get(_place(frame)) or _frame_text(frame) for frame in frames]
 
 
@@ -239,10 +285,6 @@ def _place(frame: _Frame) -> tuple[str, CodeType, int, int]:
 
 def _repeats(frames: list[_Frame]) -> bool:
     return any(frame[0] is after[0] and frame[2] == after[2] for frame, after in zip(frames, frames[1:], strict=False))
-
-
-def _stack(frames: list[_Frame]) -> StackSummary:
-    return _Stack(cast("list[FrameSummary]", frames))
 
 
 def _summary(frames: list[_Frame]) -> StackSummary:

@@ -274,6 +274,8 @@ class LeanMeterProvider(MeterProvider):
         self._others = OtherReaders(readers)
         self._lean_meters: dict[Any, LeanMeter] = {}
         self._flush = flush
+        self.joined: Callable[[], object] = lambda: None
+        """Is called before the first other reader is added to none."""
         super().__init__(
             metric_readers=list(readers),
             resource=resource,
@@ -293,8 +295,15 @@ class LeanMeterProvider(MeterProvider):
         found = self._lean_meters.get(meter)
         return found or self._lean_meters.setdefault(meter, LeanMeter(meter, self._storage, self._others))
 
+    @property
+    def has_other_readers(self) -> bool:
+        """Whether anybody but our own reader reads."""
+        return bool(self._others.readers)
+
     def add_metric_reader(self, metric_reader: MetricReader) -> None:
         """Serve another reader from now on."""
+        if not self.has_other_readers:
+            self.joined()
         super().add_metric_reader(metric_reader)
         self._others.readers.add(metric_reader)
 

@@ -240,3 +240,20 @@ def test_hostile_exceptions_are_described_all_the_same() -> None:
     described = exception_attributes(caught(without_text))
     assert described["exception.type"] == "tests.sdk.test_exceptions.without_text.<locals>.Hostile"
     assert described["exception.message"] == "<exception str() failed>"
+
+
+def test_a_failure_in_a_known_place_is_text_at_once() -> None:
+    """The second time nothing is left for the delivery thread, and the words are those of the second exception."""
+
+    def failing(text: str) -> Any:
+        try:
+            raise ValueError(text)
+        except ValueError as error:
+            return exception_attributes(error)["exception.stacktrace"], "".join(traceback.format_exception(error))
+
+    first, expected = failing("first")
+    assert type(first) is Stacktrace
+    assert str(first) == expected
+    second, expected = failing("second")
+    assert type(second) is str
+    assert second == expected

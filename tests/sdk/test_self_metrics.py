@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, DEFAULT_ON, Decision, Sampler, SamplingResult
 from opentelemetry.semconv._incubating.attributes.otel_attributes import OtelComponentTypeValues
@@ -272,3 +273,42 @@ def test_a_request_is_timed_whatever_comes_of_it() -> None:
     assert told == [(2.5, outcome)]
     sender.close()
     assert told == []
+
+
+def described(receiver: OtlpReceiver) -> dict[str, Any]:
+    """Return of each metric but the durations all that is not a number or a time, and when the newest was made."""
+    found = {}
+    for name, metric in receiver.received.metrics().items():
+        kind = metric.WhichOneof("data")
+        if kind == "histogram":
+            continue
+        data = getattr(metric, str(kind))
+        sum_of = (data.aggregation_temporality, data.is_monotonic) if kind == "sum" else None
+        sets = sorted(str(list(point.attributes)) for point in data.data_points)
+        times = {point.time_unix_nano for point in data.data_points}
+        found[name] = (metric.unit, metric.description, kind, sum_of, sets), times
+    return found
+
+
+def test_they_are_the_same_when_somebody_else_reads_as_well(receiver: OtlpReceiver, build: Build) -> None:
+    """Written directly, or collected as instruments from the moment that another reader is added."""
+    lean, _ = build(receiver.url)
+    lean.tracer_provider.get_tracer("t").start_span("s").end()
+    assert lean.force_flush(10)
+    directly = described(receiver)
+    other = InMemoryMetricReader()
+    lean.meter_provider.add_metric_reader(other)
+    assert lean.force_flush(10)
+    as_instruments = described(receiver)
+    assert {name: told for name, (told, _) in directly.items()} == {
+        name: told for name, (told, _) in as_instruments.items()
+    }
+    assert all(directly[name][1].isdisjoint(as_instruments[name][1]) for name in directly)
+    data: Any = other.get_metrics_data()
+    seen = {
+        metric.name
+        for of_resource in data.resource_metrics
+        for of_scope in of_resource.scope_metrics
+        for metric in of_scope.metrics
+    }
+    assert set(directly) <= seen | {"otel_forge.dropped"}
