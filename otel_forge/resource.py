@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import Resource, ServiceInstanceIdResourceDetector
 
 from otel_forge.settings import Settings
 
@@ -104,3 +104,8 @@ def build_resource(settings: Settings, name: ServiceName, version: str) -> Resou
             "service.name": name.name,
         }
     )
+
+
+def generated_instance_id() -> str:
+    """Return the `service.instance.id` that the SDK makes up in this process: any other was chosen by somebody."""
+    return str(ServiceInstanceIdResourceDetector().detect().attributes["service.instance.id"])

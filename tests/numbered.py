@@ -12,8 +12,8 @@ NUMBER = "test.number"
 """The attribute of spans and log records that holds the number."""
 
 Number = int | str
-Series = tuple[str, str]
-"""The instance that reports, and the name of the metric."""
+Series = tuple[str, str, int]
+"""The instance that reports, the name of the metric, and when it began to count: a new worker has an old one's id."""
 
 
 class Tally:
@@ -51,17 +51,21 @@ class Tally:
                 for metric in of_scope.metrics:
                     if metric.WhichOneof("data") == "sum":
                         for point in points(metric):
-                            series = (instance, metric.name)
+                            series = (instance, metric.name, point.start_time_unix_nano)
                             self.points[series, point.time_unix_nano] += 1
                             self.sums[series] = point.as_double or point.as_int
 
     def total(self, name: str) -> float:
         """Return the sum of the metric `name` over all instances."""
-        return sum(value for (_, metric), value in self.sums.items() if metric == name)
+        return sum(value for (_, metric, _), value in self.sums.items() if metric == name)
 
     def by_instance(self, name: str) -> dict[str, float]:
-        """Return the last value of the metric `name` of each instance."""
-        return {instance: value for (instance, metric), value in self.sums.items() if metric == name}
+        """Return the sum of the metric `name` of each instance, over all processes that had its id."""
+        found: dict[str, float] = defaultdict(float)
+        for (instance, metric, _), value in self.sums.items():
+            if metric == name:
+                found[instance] += value
+        return dict(found)
 
     def missing(self, signal: str, expected: Iterable[Number]) -> list[Number]:
         """Return the numbers that should have arrived and have not."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import Enum
 
@@ -25,13 +25,17 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of one request; `retry_after` in seconds, `rejected` in items, `reason` in a few words."""
+    """The result of one request; `retry_after` in seconds, `rejected` in items, `reason` in a few words.
+
+    `is_broken` says that the connection was there and ended without an answer: it may be this request's own fault.
+    """
 
     verdict: Verdict
     reason: str = ""
     status: int = 0
     retry_after: float | None = None
     rejected: int = 0
+    is_broken: bool = field(default=False, compare=False)
 
 
 def outcome_of(

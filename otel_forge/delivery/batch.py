@@ -31,7 +31,7 @@ class Batch:
 
     `id` is 16 hexadecimal digits, the same for every try and after a restart; `body` is uncompressed; `items` are
     spans, log records or metric points; `created` is the wall clock in seconds; `important` says that an error is
-    among them, so that others are given up first.
+    among them, so that others are given up first; `parts` are the ids of the batches that were joined to this one.
     """
 
     id: str
@@ -40,11 +40,17 @@ class Batch:
     items: int
     created: float
     important: bool = False
+    parts: Sequence[str] = ()
 
     @property
     def size(self) -> int:
         """Bytes of the request."""
         return len(self.body)
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """By which the other side knows it: the ids under which its parts may have been sent already, or its own."""
+        return self.parts or (self.id,)
 
 
 class Packer:
@@ -98,6 +104,24 @@ class Packer:
                 start, size = index, 0
         if start < len(fragments):
             yield fragments[start:]
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Return one batch in place of several neighbours; the other side still sees the ids of each."""
+    first = batches[0]
+    parts = [name for batch in batches for name in batch.ids]
+    number = len(parts)
+    for name in parts:
+        number = (number * _ODD + int(name, 16) + 1) & _MASK
+    return Batch(
+        f"{number:016x}",
+        first.signal,
+        b"".join([batch.body for batch in batches]),
+        sum([batch.items for batch in batches]),
+        min([batch.created for batch in batches]),
+        any(batch.important for batch in batches),
+        parts,
+    )
 
 
 def part_ids(whole: str, parts: int) -> Iterable[str]:

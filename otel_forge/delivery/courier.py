@@ -17,7 +17,7 @@ from typing import Protocol
 from otel_forge.delivery.accounts import Reason
 from otel_forge.delivery.answers import Outcome, Verdict
 from otel_forge.delivery.outbox import Outbox, Shipment
-from otel_forge.delivery.patience import nothing
+from otel_forge.delivery.patience import SLICE, CutShort, nothing
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 """Seconds before the second try, and at the most between two tries that nobody asked to put off."""
@@ -30,6 +30,9 @@ MOST_REPLAYS = 64
 
 BISECTIONS = 64
 """Requests that may be spent on finding the record for which a back end answers 400; each delivery grants one more."""
+
+BREAKS = 3
+"""Failures in a row after which a request that breaks the connection each time is suspected itself."""
 
 
 class Sends(Protocol):
@@ -73,6 +76,7 @@ class Courier:
         *,
         clock: Callable[[], float] = time.monotonic,
         random: Callable[[], float] | None = None,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
         self.address = sender.address
         self._sender = sender
@@ -81,6 +85,7 @@ class Courier:
         self._recovered = recovered
         self._clock = clock
         self._random = random or Random().random  # noqa: S311 - jitter
+        self._sleep = sleep or (lambda seconds: time.sleep(seconds))  # looked up at each call, for gevent
         self._reset()
 
     def _reset(self) -> None:
@@ -93,6 +98,8 @@ class Courier:
         self._share = 1
         self._replayed = 0
         self._bisections = BISECTIONS
+        self._broken_by = ""
+        self._breaks = 0
 
     def forget(self) -> None:
         """Let go of what is the parent's, in a forked child."""
@@ -114,13 +121,17 @@ class Courier:
         due: bool = True,
         idle: Callable[[], object] = nothing,
         go_on: Callable[[], bool] = lambda: True,
+        again: Callable[[], bool] = lambda: False,
     ) -> bool:
         """Send what waits, as far as that goes and `go_on`, asked after each request, says; return if all is sent.
 
         Fresh batches are sent if they are `due`. With a `deadline` (of the clock) everything is tried now, whether its
-        turn has come or not, and until then; only a time that the back end asked for is waited for all the same.
+        turn has come or not, and until then; only a time that the back end asked for is waited for all the same. What
+        fails is tried once more before the deadline, as long as `again`, asked meanwhile, says so.
         """
-        if self._clock() < (self._not_before if deadline is None else self._asked_for):
+        if self._clock() < (self._not_before if deadline is None else self._asked_for) and not (
+            deadline is not None and self._waits(deadline, idle, again)
+        ):
             return False
         replays = self._share if deadline is None else MOST_REPLAYS * self._outbox.backlog
         replay_first = False
@@ -132,9 +143,54 @@ class Courier:
             replay_first = shipment.fresh
             timeout = None if deadline is None else deadline - self._clock()
             outcome = self._sender.send(shipment.body, timeout, ids=shipment.ids, idle=idle)
-            if not self._settle(shipment, outcome) or not go_on():
+            if self._breaks_each_time(shipment, outcome) and self._answers(deadline, idle):
+                goes_on = self._set_apart(shipment, outcome)
+            else:
+                goes_on = self._settle(shipment, outcome)
+            if not goes_on and deadline is not None and self._waits(deadline, idle, again):
+                replays, goes_on = MOST_REPLAYS * self._outbox.backlog, True
+            if not goes_on or not go_on():
                 break
         return not self._outbox.items
+
+    def _waits(self, deadline: float, idle: Callable[[], object], again: Callable[[], bool]) -> bool:
+        """Wait for the next try, a second at the most unless the back end asked for more; return whether to make it."""
+        until = max(self._asked_for, min(self._not_before, self._clock() + FIRST_WAIT))
+        if until >= deadline:
+            return False
+        while again():
+            left = until - self._clock()
+            if left <= 0:
+                return True
+            try:
+                idle()
+            except CutShort:
+                return False
+            self._sleep(min(left, SLICE))
+        return False
+
+    # -- a request that breaks the connection ----------------------------------------------------------------------
+
+    def _breaks_each_time(self, shipment: Shipment, outcome: Outcome) -> bool:
+        """Return whether the connection broke under this shipment again and again; once is enough for a part of one."""
+        first = shipment.ids[0] if outcome.is_broken else ""
+        self._breaks = self._breaks + 1 if first == self._broken_by else 1
+        self._broken_by = first
+        return bool(first) and (self._breaks >= BREAKS or shipment.parts[0][0].alone)
+
+    def _answers(self, deadline: float | None, idle: Callable[[], object]) -> bool:
+        """Return whether the back end takes a request, one with nothing in it."""
+        timeout = None if deadline is None else max(deadline - self._clock(), 0.0)
+        return self._sender.send(b"", timeout, idle=idle).verdict is Verdict.DELIVERED
+
+    def _set_apart(self, shipment: Shipment, outcome: Outcome) -> bool:
+        """Have others go before a shipment that breaks the connection; return whether to go on at once."""
+        self._broken_by = ""
+        if self._outbox.set_apart(shipment):
+            self._failures = 0
+            return True
+        self._put_off(outcome)
+        return False
 
     def _next(self, due: bool, replay: bool, replay_first: bool) -> Shipment | None:
         """Return what goes next: fresh batches and the backlog take turns."""

@@ -97,7 +97,7 @@ class MetricPipeline:
             timeout = self._collect_timeout if deadline is None else min(deadline - now, self._collect_timeout)
             self._add(*self._collect(max(timeout, 0.001)))
         self._outbox.keep(everything=self._durable)
-        done = self._courier.deliver(deadline, idle=self._meanwhile)
+        done = self._courier.deliver(deadline, idle=self._meanwhile, again=lambda: not self._worker.is_closed)
         self._outbox.keep(everything=True)
         self._told(False)
         return done

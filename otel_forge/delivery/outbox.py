@@ -12,10 +12,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from otel_forge.delivery.accounts import Accounts, Reason
-from otel_forge.delivery.batch import Batch, part_ids
+from otel_forge.delivery.batch import Batch, joined, part_ids
 from otel_forge.delivery.spool.errors import SpoolFailed, SpoolFull
 from otel_forge.otlp.splitting import count_points, count_records, halves
 from otel_forge.settings import Signal
@@ -33,6 +34,10 @@ MAX_REQUEST_BYTES = 1024 * 1024
 MAX_REQUEST_BATCHES = 64
 """How far batches are joined to one request; the second keeps the header with their ids below 1.2 KB."""
 
+JOINED_BYTES, JOIN_AT_LEAST = 128 * 1024, 4
+"""How large a record becomes by joining small neighbours on the disk in an outage, and how many are worth it. Each
+takes half a kilobyte of memory, so a day's outage with two small batches a second would take 80 MB of it."""
+
 SWEEP = 30.0
 """Seconds between two looks for what dead processes left and for what is too old."""
 
@@ -40,7 +45,7 @@ SWEEP = 30.0
 class Held:
     """A batch that waits: its body in memory, or its place in the spool, or both."""
 
-    __slots__ = ("alone", "batch", "entry", "important", "is_settled", "items", "since", "size")
+    __slots__ = ("alone", "batch", "entry", "important", "is_settled", "items", "parts", "since", "size")
 
     def __init__(self, batch: Batch | None, entry: Entry | None, since: float) -> None:
         known = batch or entry
@@ -50,6 +55,7 @@ class Held:
         self.items = known.items
         self.size = known.size
         self.important = known.important
+        self.parts = (len(batch.parts) if batch is not None else entry.parts if entry is not None else 0) or 1
         self.since = since
         self.alone = False
         """Whether it must not be joined with others: what they were in together was refused."""
@@ -71,7 +77,7 @@ class Shipment:
     @property
     def ids(self) -> Sequence[str]:
         """By which the other side can tell what it has already."""
-        return [batch.id for _, batch in self.parts]
+        return [name for _, batch in self.parts for name in batch.ids]
 
     @property
     def items(self) -> int:
@@ -132,6 +138,7 @@ class Outbox:
         self._damaged = 0
         self._foreign: set[str] = set()
         self._next_sweep = 0.0
+        self._joined_up_to = 0
         self._max_bytes = self._most_bytes
         self.place = ""
         """The directory in which `close` has left batches."""
@@ -209,6 +216,7 @@ class Outbox:
                 break
             self._unwritten.popleft()
         self._spool.sync()
+        self._join_some(self._spool)
 
     def _keep_all(self) -> None:
         """Write everything, what found no room before included."""
@@ -224,6 +232,51 @@ class Outbox:
         self._accounts.write(self._signal, held.items, held.size)
         if self._bodies > self._capacity // 2:
             self._let_go(held)
+
+    def _join_some(self, spool: Spool) -> None:
+        """In an outage, join the next small neighbours of the backlog on the disk, as many as make one request."""
+        row, start = self._backlog, self._joined_up_to
+        if not self._is_down or len(row) - start < MAX_REQUEST_BATCHES:
+            return
+        row.rotate(-start)
+        run = self._run_of_small_ones(islice(row, MAX_REQUEST_BATCHES))
+        if len(run) >= JOIN_AT_LEAST:
+            for _ in run:
+                row.popleft()
+            run = self._joined(run, spool)
+            row.extendleft(reversed(run))
+        row.rotate(start)
+        self._joined_up_to += max(len(run), 1)
+
+    def _run_of_small_ones(self, helds: Iterable[Held]) -> list[Held]:
+        run: list[Held] = []
+        size = items = parts = 0
+        for held in helds:
+            size, items, parts = size + held.size, items + held.items, parts + held.parts
+            too_much = size > JOINED_BYTES or items > self._max_items or parts > MAX_REQUEST_BATCHES
+            if too_much or held.entry is None or held.alone or held.is_settled:
+                break
+            run.append(held)
+        return run
+
+    def _joined(self, run: list[Held], spool: Spool) -> list[Held]:
+        """Return one batch in place of several; the same ones, but for those that are damaged, if it can't be."""
+        try:
+            found = [(held, batch) for held in run if (batch := self._body_of(held)) is not None]
+            entries = [held.entry for held, _ in found if held.entry is not None]
+            if not found:
+                return []
+            whole = joined([batch for _, batch in found])
+            entry = spool.join(whole, entries)
+        except (SpoolFull, SpoolFailed):
+            return [held for held in run if not held.is_settled]
+        for held, _ in found:
+            held.is_settled = True
+            held.entry = None
+            if held.batch is not None:
+                self._bodies -= held.size
+                held.batch = None
+        return [Held(None, entry, found[0][0].since)]
 
     def _complain(self, problem: str) -> None:
         if not self._has_complained:
@@ -267,6 +320,7 @@ class Outbox:
         if self._spool is None or self._clock() < self._next_sweep:
             return
         self._next_sweep = self._clock() + SWEEP
+        self._joined_up_to = 0
         self._give_up(self._spool.expired(), Reason.EXPIRED)
         found = [Held(None, entry, self._clock()) for entry in self._spool.take_over()]
         for path in sorted(self._spool.foreign - self._foreign):
@@ -315,10 +369,10 @@ class Outbox:
         row = self._fresh if fresh else self._backlog
         from_end = self._newest_first and not fresh
         parts: list[tuple[Held, Batch]] = []
-        size = items = 0
+        size = items = batches = 0
         while row:
             held = row[-1 if from_end else 0]
-            if parts and not self._fits(held, size + held.size, items + held.items, len(parts)):
+            if parts and not self._fits(held, size + held.size, items + held.items, batches + held.parts):
                 break
             try:
                 batch = self._body_of(held)
@@ -332,13 +386,16 @@ class Outbox:
             parts.append((held, batch))
             size += held.size
             items += held.items
+            batches += held.parts
             if held.alone:
                 break
         self._on_its_way = Shipment(parts, fresh) if parts else None
         return self._on_its_way
 
     def _fits(self, held: Held, size: int, items: int, batches: int) -> bool:
-        return size <= self._max_bytes and items <= self._max_items and batches < MAX_REQUEST_BATCHES and not held.alone
+        return (
+            size <= self._max_bytes and items <= self._max_items and batches <= MAX_REQUEST_BATCHES and not held.alone
+        )
 
     def _body_of(self, held: Held) -> Batch | None:
         """Return the batch, from the disk if need be; None if it can't be read, which is booked. Raises SpoolFailed."""
@@ -394,6 +451,21 @@ class Outbox:
             held.alone = not too_large
         self._return_to_row(shipment, [held for held, _ in shipment.parts])
         return True
+
+    def set_apart(self, shipment: Shipment) -> bool:
+        """Deal with what breaks the connection each time: have it sent in parts, or, where it is a single record, last.
+
+        Returns whether it is in parts now.
+        """
+        if self.split(shipment, too_large=False):
+            return True
+        for held, _ in shipment.parts:
+            held.alone = True
+            if self._newest_first:
+                self._backlog.appendleft(held)
+            else:
+                self._backlog.append(held)
+        return False
 
     def _return_to_row(self, shipment: Shipment, helds: Sequence[Held]) -> None:
         if shipment.fresh:

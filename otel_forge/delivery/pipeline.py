@@ -240,7 +240,7 @@ class Pipeline:
             return self._courier.deliver(due=due, idle=self._meanwhile, go_on=self._go_on)
         if self._worker.send_by is not None:
             deadline = min(deadline, self._worker.send_by)
-        return self._courier.deliver(deadline, idle=self._meanwhile)
+        return self._courier.deliver(deadline, idle=self._meanwhile, again=lambda: not self._worker.is_closed)
 
     def _rest(self) -> None:
         """Sleep until a record comes, if nothing is there and nothing is to be sent for the first time."""

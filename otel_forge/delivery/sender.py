@@ -80,7 +80,7 @@ class Sender:
             return outcome_of(answer.status, answer.phrase, answer.headers, answer.body)  # type: ignore[arg-type]
         except Exception as error:  # noqa: BLE001 - whatever happened, the data is still here
             self._connection.close()
-            return Outcome(Verdict.LATER, in_words(error))
+            return Outcome(Verdict.LATER, in_words(error), is_broken=_is_broken(error))
 
     def close(self) -> None:
         """Close the connection."""
@@ -133,6 +133,13 @@ def tls_context(otlp: OtlpSettings) -> ssl.SSLContext:
     if otlp.client_certificate:
         context.load_cert_chain(otlp.client_certificate, otlp.client_key)
     return context
+
+
+def _is_broken(error: Exception) -> bool:
+    """Return whether it may be the request that fails, rather than the network."""
+    if isinstance(error, ConnectionError):
+        return not isinstance(error, ConnectionRefusedError)
+    return not isinstance(error, OSError)
 
 
 def in_words(error: Exception) -> str:

@@ -28,7 +28,7 @@ from otel_forge.delivery.parallel import all_at_once
 from otel_forge.delivery.patience import SLICE
 from otel_forge.delivery.pipeline import Pipeline
 from otel_forge.delivery.sender import Sender
-from otel_forge.delivery.spool import Quota, Spool, SpoolDirectory
+from otel_forge.delivery.spool import Quota, Slot, Spool, SpoolDirectory
 from otel_forge.delivery.status import StatusFile, described
 from otel_forge.delivery.timing import TimedSender
 from otel_forge.guard import guard
@@ -38,6 +38,7 @@ from otel_forge.otlp.encode_metrics import MetricEncoder
 from otel_forge.otlp.encode_spans import SpanEncoder
 from otel_forge.otlp.envelope import EncodedResource, assemble_fragments
 from otel_forge.otlp.report import EncodingReport
+from otel_forge.resource import generated_instance_id
 from otel_forge.sdk.bound import BoundMetrics
 from otel_forge.sdk.current import suppress_in_this_thread
 from otel_forge.sdk.ids import PrivateIds
@@ -104,13 +105,19 @@ def is_sent_by_us(settings: Settings, signal: Signal) -> bool:
 
 
 class Identity:
-    """Who is speaking, as an object and as bytes; another one in a forked child."""
+    """Who is speaking, as an object and as bytes; another one in a forked child.
 
-    def __init__(self, resource: Resource, *, keep_instance: bool, report: EncodingReport) -> None:
+    An instance id that the SDK made up gives way to that of the process's `slot`; any other stays.
+    """
+
+    def __init__(self, resource: Resource, slot: Slot, report: EncodingReport) -> None:
         self.resource = resource
-        self._keep_instance = keep_instance
+        self._slot = slot
+        self._has_slot = resource.attributes.get(_INSTANCE) == generated_instance_id()
         self._report = report
         self._encoded: EncodedResource | None = None
+        if self._has_slot:
+            self._change({_INSTANCE: slot.instance_id()})
 
     @property
     def encoded(self) -> EncodedResource:
@@ -123,15 +130,21 @@ class Identity:
     def become_child(self) -> None:
         """Take an instance id and process id of its own, where the parent has some; the user's own id stays."""
         changed: dict[str, Any] = {}
-        if _INSTANCE in self.resource.attributes and not self._keep_instance:
-            import uuid  # slow to import, and only a forked child needs it
-
-            changed[_INSTANCE] = str(uuid.uuid4())
+        self._slot.become_child()
+        if self._has_slot:
+            changed[_INSTANCE] = self._slot.instance_id()
         if _PID in self.resource.attributes:
             changed[_PID] = os.getpid()
         if changed:
-            self.resource = Resource({**self.resource.attributes, **changed}, self.resource.schema_url)
-            self._encoded = None
+            self._change(changed)
+
+    def leave(self) -> None:
+        """Let another process have the instance id."""
+        self._slot.leave()
+
+    def _change(self, changed: Mapping[str, Any]) -> None:
+        self.resource = Resource({**self.resource.attributes, **changed}, self.resource.schema_url)
+        self._encoded = None
 
 
 @dataclass
@@ -197,6 +210,7 @@ class Lean:
         deadline = time.monotonic() + timeout
         done = all_at_once([partial(pipeline.close, timeout) for pipeline in self.pipelines.values()], timeout)
         all_at_once([partial(_done, close) for close in self.closers.values()], deadline - time.monotonic())
+        self.identity.leave()
         return done
 
     def become_child(self) -> None:
@@ -233,8 +247,9 @@ def build_lean(
     `views` are upstream's, and apply to the application's instruments and to ours.
     """
     report = EncodingReport()
-    identity = Identity(resource, keep_instance=_INSTANCE in settings.resource_attributes, report=report)
-    build = _Builder(settings, accounts, noticed, over, Once(say), identity, report, clock)
+    directory = _spool_directory(settings, resource)
+    identity = Identity(resource, Slot(directory), report)
+    build = _Builder(settings, accounts, noticed, over, Once(say), directory, identity, report, clock)
     couriers = {signal: build.courier(signal) for signal in SIGNALS if is_sent_by_us(settings, signal)}
     bound = BoundMetrics(
         temporality=settings.temporality,
@@ -258,7 +273,10 @@ def build_lean(
     )
     if settings.self_metrics:
         build.started = lambda: lean.tracer_provider.started_spans
-        build.self_metrics.observe(lean.meter_provider.get_meter(SCOPE, VERSION))
+        nobody_else = not (lean.meter_provider.has_other_readers or views or settings.temporality == "delta")
+        meter = lean.meter_provider.get_meter(SCOPE, VERSION)
+        build.self_metrics.observe(meter, directly=nobody_else)
+        lean.meter_provider.joined = partial(build.self_metrics.hand_over, meter)
     if other_exporters and any(other_exporters.values()):
         _add_others(lean, settings, other_exporters, accounts)
     on_fork_in_child(lean.become_child)
@@ -276,6 +294,7 @@ class _Builder:
         noticed: Noticed,
         over: Over,
         say: Callable[[str], object],
+        directory: SpoolDirectory | None,
         identity: Identity,
         report: EncodingReport,
         clock: Callable[[], float],
@@ -289,7 +308,7 @@ class _Builder:
         self._report = report
         self._clock = clock
         self._quota = Quota(settings.spool.max_size)
-        self._directory = _spool_directory(settings, identity.resource)
+        self._directory = directory
         self._durable = settings.spool.fsync == "always" and self._directory is not None
         self._replayed: dict[Signal, int] = {}
         self.reader: LeanMetricReader | None = None
@@ -461,6 +480,7 @@ class _Builder:
             encoder = MetricEncoder(self._report)
             with self.self_metrics.collecting():
                 gathered = self.reader.gather(timeout)
+                fragments += self.self_metrics.collect()
             for of_resource in gathered.resource_metrics:
                 for of_scope in of_resource.scope_metrics:
                     for metric in of_scope.metrics:

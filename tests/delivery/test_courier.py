@@ -10,7 +10,7 @@ import pytest
 from otel_forge.delivery.answers import Outcome, Verdict
 from otel_forge.delivery.batch import Packer
 from otel_forge.delivery.courier import LONGEST_RETRY_AFTER, Courier
-from otel_forge.delivery.patience import nothing
+from otel_forge.delivery.patience import CutShort, nothing
 from otel_forge.otlp.splitting import count_records
 from tests.delivery.parts import DELIVERED, LATER, Parts, joined, request_of
 
@@ -43,6 +43,10 @@ class Playing:
         self.timeouts.append(timeout)
         return self.outcomes.pop(0) if self.outcomes else self.answer(body)
 
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
     def close(self) -> None:
         """Have nothing to close."""
 
@@ -62,6 +66,7 @@ class Scene(Parts):
             self.recovered.append,
             clock=lambda: self.playing.now,
             random=lambda: 1.0,
+            sleep=self.playing.sleep,
         )
         self.packer = Packer("traces", request_of if requests else joined)
 
@@ -285,3 +290,89 @@ def test_a_partial_success_counts_what_was_rejected() -> None:
     scene.courier.deliver()
     assert scene.noted == ["2 rejected: quota", "1 rejected"]
     assert scene.counts == {"created": 4, "delivered": 1, "rejected": 3}
+
+
+def test_who_waits_has_what_fails_tried_again_each_second_until_the_deadline() -> None:
+    """Then it is over, not later; batches that come meanwhile go too; nothing is lost."""
+    scene = Scene(*[LATER] * 100)
+    scene.add("a")
+    started = scene.playing.now
+    turns: list[float] = []
+
+    def idle() -> None:
+        if not turns:
+            scene.add("b")
+        turns.append(scene.playing.now)
+
+    assert not scene.courier.deliver(started + 5, idle=idle, again=lambda: True)
+    assert 3.9 <= scene.playing.now - started <= 5
+    assert len(scene.playing.sent) == 5
+    assert scene.counts == {"created": 2, "in_memory": 2}
+    scene.playing.outcomes = [LATER]
+    assert scene.courier.deliver(scene.playing.now + 5, idle=idle, again=lambda: True)
+    assert scene.counts == {"created": 2, "delivered": 2}
+
+
+def test_who_waits_has_a_time_that_the_back_end_asked_for_waited_out() -> None:
+    """If it ends before the deadline; else there is no point in staying."""
+    scene = Scene(Outcome(Verdict.LATER, "HTTP 429", 429, retry_after=3))
+    scene.add("a")
+    started = scene.playing.now
+    assert not scene.courier.deliver(started + 2, again=lambda: True)
+    assert scene.playing.now == started
+    assert scene.courier.deliver(started + 5, again=lambda: True)
+    assert 3 <= scene.playing.now - started < 3.2
+
+
+def test_nobody_is_waited_for_when_the_process_ends() -> None:
+    """The data is on the disk; and what `idle` raises ends the wait."""
+    scene = Scene(*[LATER] * 3)
+    scene.add("a")
+    started = scene.playing.now
+    assert not scene.courier.deliver(started + 5)
+
+    def idle() -> None:
+        raise CutShort
+
+    assert not scene.courier.deliver(started + 5, idle=idle, again=lambda: True)
+    assert len(scene.playing.sent) == 2
+    assert scene.playing.now == started
+
+
+BROKEN = Outcome(Verdict.LATER, "connection reset", is_broken=True)
+
+
+def test_what_breaks_the_connection_each_time_is_cut_down_to_the_one_record_and_others_go_first() -> None:
+    """All but that one are delivered; it waits at the end of the backlog, for when it is taken or too old."""
+    scene = Scene(requests=True, max_bytes=1 << 20)
+    poison = b"\x2a\x01d"
+    scene.playing.answer = lambda body: BROKEN if poison in body else DELIVERED
+    scene.add_spans(8)
+    scene.add_spans(2)
+    for _ in range(40):
+        scene.courier.deliver()
+        scene.playing.now += scene.courier.wait
+    assert scene.counts == {"created": 10, "delivered": 9, "in_memory": 1}
+    assert scene.outbox.backlog == 1
+    scene.add_spans(2)
+    scene.courier.deliver()
+    assert scene.account.delivered == 11
+    scene.playing.answer = lambda body: DELIVERED
+    scene.playing.now += scene.courier.wait
+    assert scene.courier.deliver()
+    assert scene.counts == {"created": 12, "delivered": 12}
+
+
+def test_in_an_outage_that_resets_connections_nothing_is_cut_or_rotated() -> None:
+    """The request with nothing in it fails as well, so it is nobody's fault; the order stays."""
+    scene = Scene(*[BROKEN] * 12)
+    for name in "abc":
+        scene.add(name)
+    while scene.playing.outcomes:
+        scene.courier.deliver()
+        scene.playing.now += scene.courier.wait
+    assert b"" in scene.playing.sent
+    scene.playing.sent.clear()
+    while not scene.courier.deliver():
+        scene.playing.now += 0.5
+    assert scene.playing.sent == [b"a", b"b", b"c"]

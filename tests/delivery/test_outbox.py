@@ -10,7 +10,7 @@ import pytest
 
 from otel_forge.delivery.accounts import Reason
 from otel_forge.delivery.batch import Batch
-from otel_forge.delivery.outbox import HELD_UP, SWEEP, Shipment
+from otel_forge.delivery.outbox import HELD_UP, MAX_REQUEST_BATCHES, SWEEP, Outbox, Shipment
 from otel_forge.delivery.spool import OsFiles, Quota, Spool, SpoolDirectory
 from tests.delivery.parts import Parts, Sending, spool
 
@@ -25,7 +25,7 @@ class Scene(Parts):
 
     def add(self, body: bytes = b"x" * 10, *, important: bool = False) -> str:
         self.number += 1
-        batch = Batch(f"{self.number:016x}", "traces", body, 1, 1000.0, important)
+        batch = Batch(f"{self.number:016x}", "traces", body, 1, 1000.0 + self.number / 1000, important)
         self.accounts.accept("traces", batch.items, batch.size)
         self.outbox.add(batch)
         return batch.id
@@ -252,3 +252,65 @@ def test_halves_take_the_place_of_the_whole_on_the_disk_as_well(tmp_path: Path, 
         assert scene.counts == {"created": 2, "delivered": 2}
     assert names[0] == names[1]
     assert len(names[0]) == 2
+
+
+def test_a_day_s_outage_at_a_low_rate_takes_bounded_memory(tmp_path: Path) -> None:
+    """24 h with two small batches a second: their neighbours are joined on the disk, and all arrive under their ids."""
+    made = 24 * 3600 * 2
+    scene = Scene(None)
+    scene.spool = spool(tmp_path, capacity=256 << 20, fsync="never", clock=lambda: scene.now)
+    scene.outbox = Outbox("traces", scene.accounts, scene.spool, clock=lambda: scene.now, max_items=512)
+    scene.add()
+    scene.outbox.put_back(scene.take())
+    most = 0
+    for _ in range(made - 1):
+        scene.now += 0.5
+        scene.add()
+        scene.outbox.keep(everything=True)
+        most = max(most, scene.outbox.backlog)
+    assert most < made / MAX_REQUEST_BATCHES + 2 * MAX_REQUEST_BATCHES
+    assert scene.spool.held == scene.outbox.backlog
+    assert scene.counts == {"created": made, "on_disk": made}
+    names: list[str] = []
+    while (shipment := scene.outbox.take(fresh=False)) is not None:
+        assert len(shipment.ids) <= MAX_REQUEST_BATCHES
+        assert len(shipment.body) == 10 * shipment.items
+        names += shipment.ids
+        scene.outbox.deliver(shipment)
+    assert names == [f"{number:016x}" for number in range(1, made + 1)]
+    assert scene.counts == {"created": made, "delivered": made}
+    scene.outbox.close()
+    assert list(tmp_path.rglob("*.seg")) == []
+
+
+def test_what_was_joined_is_taken_over_with_its_ids(tmp_path: Path) -> None:
+    """The next process sends what the first would have."""
+    first = Scene(tmp_path)
+    names = [first.add() for _ in range(MAX_REQUEST_BATCHES + 1)]
+    first.outbox.put_back(first.take())
+    first.outbox.keep(everything=True)
+    assert first.outbox.backlog == 2
+    first.outbox.close()
+    second = Scene(tmp_path)
+    second.outbox.sweep()
+    sent: list[str] = []
+    while (shipment := second.outbox.take(fresh=False)) is not None:
+        sent += shipment.ids
+        second.outbox.deliver(shipment)
+    assert sent == names
+    assert second.counts == {"created": len(names), "taken_over": len(names), "delivered": len(names)}
+
+
+def test_joining_leaves_alone_what_is_large_or_must_go_alone_and_stops_where_the_disk_is_full(tmp_path: Path) -> None:
+    """Nothing is lost or counted twice in any of these cases."""
+    scene = Scene(tmp_path)
+    scene.spool = spool(tmp_path, capacity=200_000)
+    scene.outbox = Outbox("traces", scene.accounts, scene.spool, clock=lambda: scene.now)
+    for number in range(2 * MAX_REQUEST_BATCHES):
+        scene.add(b"x" * (700 if number % 8 else 3000))
+    scene.outbox.put_back(scene.take())
+    scene.outbox.keep(everything=True)
+    scene.outbox.keep()
+    made = 2 * MAX_REQUEST_BATCHES
+    assert scene.account.held + scene.account.lost == made
+    assert sum(held.items for held in scene.outbox._waiting()) == scene.outbox.items == scene.account.held

@@ -74,6 +74,15 @@ def running(
     scene.pipeline.close(5)
 
 
+def test_flush_tries_again_until_its_time_is_over() -> None:
+    """One request that fails is no reason to say that nothing can be delivered."""
+    outcomes = [Outcome(Verdict.LATER, "down")]
+    with running(lambda body: outcomes.pop() if outcomes else DELIVERED) as scene:
+        scene.pipeline.append(Record())
+        assert scene.pipeline.flush(10)
+        assert scene.counts == {"created": 1, "delivered": 1}
+
+
 def test_records_wait_for_the_interval_and_then_go_in_one_request() -> None:
     """No thread before the first record."""
     with running(batch=replace(SLOW, schedule_delay=50)) as scene:
@@ -108,7 +117,7 @@ def test_flush_says_whether_everything_was_taken() -> None:
     with running(lambda body: outcomes.pop() if outcomes else DELIVERED) as scene:
         assert scene.pipeline.flush(1)
         scene.pipeline.append(Record())
-        assert not scene.pipeline.flush(5)
+        assert not scene.pipeline.flush(0.3)
         assert scene.counts == {"created": 1, "in_memory": 1}
         assert scene.pipeline.flush(5)
         assert scene.counts == {"created": 1, "delivered": 1}

@@ -11,15 +11,19 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
 from otel_forge.delivery.answers import Outcome, Verdict
+from otel_forge.delivery.batch import Batch
+from otel_forge.delivery.courier import Courier
 from otel_forge.delivery.sender import Sender
 from otel_forge.settings import OtlpSettings, Settings
 from tests.conftest import require_tool
-from tests.delivery.scripted import answer, hang, raw, reset, scripted, trickle
+from tests.delivery.parts import Parts
+from tests.delivery.scripted import answer, eventually, hang, raw, reset, scripted, trickle
 from tests.otlp_receiver import free_port
 
 
@@ -243,3 +247,21 @@ def test_tls_by_way_of_a_proxy_asks_for_a_tunnel() -> None:
         one = Sender(settings("https://collector.example:4318"), proxies={"https": proxy.url})
         assert one.send(b"x") == Outcome(Verdict.LATER, "the proxy answered 407 Proxy Authentication Required")
     assert proxy.requests[0].head.startswith("CONNECT collector.example:4318 HTTP/1.1\r\n")
+
+
+def test_a_batch_at_which_the_server_breaks_off_does_not_hold_up_the_others() -> None:
+    """A real server that resets the connection at one batch, and takes all others."""
+
+    def serve(connection: socket.socket, ending: Event) -> None:
+        (reset if b"poison" in server.requests[-1].body else answer())(connection, ending)
+
+    with scripted(serve) as server:
+        parts = Parts(sender(server.url), max_bytes=1)
+        courier = Courier(sender(server.url), parts.outbox, random=lambda: 0.0, sleep=lambda seconds: None)
+        for body in (b"one", b"poison", b"two", b"three"):
+            parts.accounts.accept("traces", 1, len(body))
+            parts.outbox.add(Batch(body.hex()[:16].rjust(16, "0"), "traces", body, 1, 1.0))
+        eventually(lambda: courier.deliver() or parts.account.delivered == 3)
+        assert parts.counts == {"created": 4, "delivered": 3, "in_memory": 1}
+        taken = [seen.body for seen in server.requests if seen.body and seen.body != b"poison"]
+        assert sorted(taken) == [b"one", b"three", b"two"]

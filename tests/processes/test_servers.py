@@ -72,7 +72,14 @@ CASES = [
     uwsgi("lazy, with threads", "--enable-threads", "--lazy-apps"),
     uwsgi("lazy, without threads", "--lazy-apps"),
     uwsgi(
-        "with recycled workers", "--enable-threads", "--max-requests", str(MAX_REQUESTS), preloads=True, recycles=True
+        "with recycled workers",
+        "--enable-threads",
+        "--max-requests",
+        str(MAX_REQUESTS),
+        "--min-worker-lifetime",  # else none goes in its first minute
+        "0",
+        preloads=True,
+        recycles=True,
     ),
 ]
 
@@ -150,7 +157,7 @@ def test_what_was_counted_before_the_fork_is_reported_once(runs: Runs, case: Cas
 
 @of(*CASES)
 def test_every_process_has_an_instance_id_of_its_own(runs: Runs, case: Case) -> None:
-    """No two processes that live at the same time share one, and no process has two."""
+    """No process has two, and no two that live at the same time share one."""
     outcome = runs.outcome(case)
     by_process: dict[int, set[str]] = {}
     for number, pid in outcome.answered.items():
@@ -158,3 +165,13 @@ def test_every_process_has_an_instance_id_of_its_own(runs: Runs, case: Case) -> 
     assert all(len(instances) == 1 for instances in by_process.values())
     if not case.recycles:
         assert len(set.union(*by_process.values())) == len(by_process)
+
+
+@of(*[case for case in CASES if case.recycles])
+def test_a_worker_that_comes_in_place_of_another_has_its_instance_id(runs: Runs, case: Case) -> None:
+    """However many processes there were, there are as many ids as lived at the same time; one more while one ends."""
+    outcome = runs.outcome(case)
+    instances = {outcome.tally.instances[number] for number in outcome.answered}
+    processes = len(set(outcome.answered.values()))
+    assert processes > case.workers or case.hangs, "no worker was recycled"
+    assert len(instances) <= case.workers + 1

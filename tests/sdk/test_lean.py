@@ -23,6 +23,7 @@ from opentelemetry.sdk.trace.sampling import DEFAULT_ON
 
 from otel_forge.delivery.accounts import Accounts
 from otel_forge.otlp.exporters import CONSOLE, Exporter
+from otel_forge.resource import generated_instance_id
 from otel_forge.sdk import lean as lean_module
 from otel_forge.sdk.lean import Lean, build_lean, is_sent_by_us, others
 from otel_forge.settings import Settings
@@ -104,8 +105,9 @@ def test_flush_and_shutdown_are_honest_and_bounded_with_nobody_there(build: Buil
 
 def test_a_forked_child_is_a_process_of_its_own(receiver: OtlpReceiver, build: Build) -> None:
     """Another instance id, its own records only, metrics from zero: those of the application as well."""
-    resource = Resource({"service.name": "lean", "service.instance.id": "parent"})
+    resource = Resource({"service.name": "lean", "service.instance.id": generated_instance_id()})
     lean, _, _ = build(receiver.url, resource)
+    parent = lean.identity.resource.attributes["service.instance.id"]
     counter = lean.meter_provider.get_meter("m").create_counter("users")
     counter.add(100)
     tracer = lean.tracer_provider.get_tracer("t")
@@ -119,7 +121,7 @@ def test_a_forked_child_is_a_process_of_its_own(receiver: OtlpReceiver, build: B
     points = receiver.received.metrics()["users"].sum.data_points
     assert [point.as_int for point in points] == [1]
     assert [span.name for span in receiver.received.spans()] == ["of the child"]
-    assert receiver.received.resources()[0]["service.instance.id"] != "parent"
+    assert receiver.received.resources()[0]["service.instance.id"] not in (parent, generated_instance_id())
     assert lean.force_flush(10)
     assert {span.name for span in receiver.received.spans()} == {"of the child", "of the parent"}
 

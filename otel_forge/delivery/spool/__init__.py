@@ -9,6 +9,7 @@ from otel_forge.delivery.spool.files import Files, OsFiles
 from otel_forge.delivery.spool.ownership import SpoolDirectory, service_slug
 from otel_forge.delivery.spool.quota import Quota
 from otel_forge.delivery.spool.segment import Entry
+from otel_forge.delivery.spool.slots import Slot
 from otel_forge.delivery.spool.spool import Fsync, Spool
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Fsync",
     "OsFiles",
     "Quota",
+    "Slot",
     "Spool",
     "SpoolDirectory",
     "SpoolFailed",

@@ -9,8 +9,9 @@ tell whether a segment is its own::
 A record of version 1::
 
     magic "\\xf5Rec" | state u32 | crc32 of the rest of the header u32 | crc32 of the body u32
-    body length u32 | items u32 | created f64 | id u64 | flags u32 | body
+    body length u32 | items u32 | created f64 | id u64 | flags u32 | body | ids of its parts, u64 each
 
+The lowest bit of the flags says that it is important, those from the eighth on how many parts were joined to it.
 The state is the one thing ever overwritten. It is `PENDING` (0) or the header's checksum, inverted in some bits;
 anything else, such as half an overwrite, reads as pending: a record is rather sent twice than lost. Both checksums
 start from the record's offset in the file, so that bytes of a segment inside a body are not taken for a record.
@@ -19,6 +20,7 @@ start from the record's offset in the file, so that bytes of a segment inside a 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -32,11 +34,14 @@ MAX_BODY = (1 << 32) - 1
 
 _SETTLED_BITS = 0x5E771ED0
 _IMPORTANT = 1
+_PARTS_SHIFT = 8
+MAX_PARTS = (1 << 24) - 1
 _SEGMENT_MAGIC = b"OTFSPOOL"
 _segment = struct.Struct("<8sHH8sdI")
 _checksum = struct.Struct("<I")
 _start = struct.Struct("<4sII")
 _rest = struct.Struct("<IIIdQI")
+_part = struct.Struct("<Q")
 
 SEGMENT_HEADER = _segment.size + _checksum.size
 RECORD_HEADER = _start.size + _rest.size
@@ -63,11 +68,12 @@ class RecordHeader:
     settled: bool
     mark: bytes
     body_checksum: int
+    parts: int = 0
 
     @property
     def end(self) -> int:
         """Where the record ends, counted from its start."""
-        return RECORD_HEADER + self.size
+        return RECORD_HEADER + self.size + _part.size * self.parts
 
 
 def segment_header(signal: str, created: float, number: int) -> bytes:
@@ -86,18 +92,25 @@ def read_segment_header(data: bytes) -> SegmentHeader | None:
     return SegmentHeader(version, signal.rstrip(b"\0").decode("ascii", "replace"), created)
 
 
-def record_header(batch: Batch, offset: int) -> bytes:
-    """Return the header of a pending record that is to lie at `offset`."""
+def record_size(batch: Batch) -> int:
+    """Return how many bytes the record of a batch takes."""
+    return RECORD_HEADER + len(batch.body) + _part.size * len(batch.parts)
+
+
+def record(batch: Batch, offset: int) -> Sequence[bytes]:
+    """Return the pieces of a pending record that is to lie at `offset`; the first is its header."""
+    parts = b"".join([_part.pack(int(name, 16)) for name in batch.parts])
     rest = _rest.pack(
-        crc32(batch.body, offset & MAX_BODY),
+        crc32(parts, crc32(batch.body, offset & MAX_BODY)),
         len(batch.body),
         batch.items,
         batch.created,
         int(batch.id, 16),
-        _IMPORTANT if batch.important else 0,
+        (_IMPORTANT if batch.important else 0) | len(batch.parts) << _PARTS_SHIFT,
     )
     checksum = crc32(rest, offset & MAX_BODY)
-    return _start.pack(RECORD_MAGIC, PENDING, checksum) + rest
+    header = _start.pack(RECORD_MAGIC, PENDING, checksum) + rest
+    return (header, batch.body, parts) if parts else (header, batch.body)
 
 
 def read_record_header(data: bytes, offset: int) -> RecordHeader | None:
@@ -118,12 +131,15 @@ def read_record_header(data: bytes, offset: int) -> RecordHeader | None:
         settled=state == mark != PENDING,
         mark=_checksum.pack(mark),
         body_checksum=body_checksum,
+        parts=flags >> _PARTS_SHIFT,
     )
 
 
-def read_body(data: bytes, header: RecordHeader, offset: int) -> bytes | None:
-    """Return the body of the record whose bytes `data` are; None if it is damaged."""
-    body = data[RECORD_HEADER : header.end]
-    if len(body) < header.size or crc32(body, offset & MAX_BODY) != header.body_checksum:
+def read_body(data: bytes, header: RecordHeader, offset: int) -> tuple[bytes, Sequence[str]] | None:
+    """Return the body of the record whose bytes `data` are, and the ids of its parts; None if it is damaged."""
+    content = data[RECORD_HEADER : header.end]
+    if len(content) < header.end - RECORD_HEADER or crc32(content, offset & MAX_BODY) != header.body_checksum:
         return None
-    return body
+    if not header.parts:
+        return content, ()
+    return content[: header.size], [f"{number:016x}" for (number,) in _part.iter_unpack(content[header.size :])]

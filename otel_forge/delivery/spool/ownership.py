@@ -37,6 +37,7 @@ class SpoolDirectory:
     def __init__(self, root: Path | str, service: str, *, files: Files | None = None) -> None:
         self.files: Files = files or OsFiles()
         self.root = os.path.abspath(root)
+        self.service_name = service
         self.service = os.path.join(self.root, service_slug(service))
         self._reset()
 
@@ -152,9 +153,13 @@ class SpoolDirectory:
             return False
         return True
 
-    def _make(self) -> None:
+    def prepare(self) -> None:
+        """Make the directory of the service; raises OSError, also if it is not safely ours."""
         self._ensure(self.root)
         self._ensure(self.service)
+
+    def _make(self) -> None:
+        self.prepare()
         for _ in range(_ATTEMPTS):
             path = os.path.join(self.service, f"{os.getpid()}-{secrets.token_hex(4)}")
             self.files.make_directory(path)

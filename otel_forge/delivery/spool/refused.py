@@ -32,11 +32,10 @@ def _append(handle: Handle, batch: Batch, now: float) -> bool:
         header = format.segment_header(batch.signal, now, 0)
         handle.write((header,), 0)
         offset = len(header)
-    data = format.record_header(batch, offset)
-    if offset + len(data) + len(batch.body) > CAPACITY:
+    if offset + format.record_size(batch) > CAPACITY:
         return False
     try:
-        handle.write((data, batch.body), offset)
+        handle.write(format.record(batch, offset), offset)
     except OSError:
         handle.truncate(offset)
         raise

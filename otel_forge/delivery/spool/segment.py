@@ -14,7 +14,7 @@ _CHUNK = 1 << 16
 class Entry:
     """A record on the disk that is neither delivered nor given up: what needs to be known without reading it."""
 
-    __slots__ = ("born", "created", "id", "important", "items", "mark", "offset", "segment", "size")
+    __slots__ = ("born", "created", "id", "important", "items", "length", "mark", "offset", "parts", "segment", "size")
 
     def __init__(self, header: format.RecordHeader, segment: Segment, offset: int, born: float) -> None:
         self.id = header.id
@@ -22,6 +22,8 @@ class Entry:
         self.size = header.size
         self.created = header.created
         self.important = header.important
+        self.parts = header.parts
+        self.length = header.end
         self.mark = header.mark
         self.segment = segment
         self.offset = offset
@@ -49,11 +51,15 @@ class Segment:
 
 @dataclass(slots=True)
 class Scan:
-    """What was found in a segment: its header if whole, each whole record with its offset, how much is damaged."""
+    """What was found in a segment: its header if whole, each whole record with its offset, how much is damaged.
+
+    `joined` has the ids of the parts of all records that were joined and are whole, body included.
+    """
 
     header: format.SegmentHeader | None
     size: int
     records: list[tuple[int, format.RecordHeader]] = field(default_factory=list)
+    joined: set[str] = field(default_factory=set)
     damaged: int = 0
     damaged_items: int = 0
 
@@ -71,7 +77,10 @@ class Scan:
 
 
 def scan(files: Files, descriptor: int) -> Scan:
-    """Find the records of an open segment by their headers; a body is checked when it is read."""
+    """Find the records of an open segment by their headers; a body is checked when it is read.
+
+    Only those that were joined are read at once: whether their parts are there twice depends on it.
+    """
     size = files.about(descriptor).size
     result = Scan(format.read_segment_header(files.read(descriptor, format.SEGMENT_HEADER, 0)), size)
     if result.foreign:
@@ -83,11 +92,15 @@ def scan(files: Files, descriptor: int) -> Scan:
             result.damaged += 1
             offset = _next_record(files, descriptor, offset + 1, size)
         elif offset + record.end > size:
-            result.damaged += not record.settled
-            result.damaged_items += 0 if record.settled else record.items
+            if not record.settled and not record.parts:  # the parts of one that was being joined are there still
+                result.damaged += 1
+                result.damaged_items += record.items
             offset = _next_record(files, descriptor, offset + 1, size)
         else:
             result.records.append((offset, record))
+            if record.parts:
+                whole = format.read_body(files.read(descriptor, record.end, offset), record, offset)
+                result.joined.update(whole[1] if whole else ())
             offset += record.end
     return result
 

@@ -11,7 +11,7 @@ import os
 import re
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from otel_forge.delivery.batch import Batch
@@ -22,7 +22,8 @@ from otel_forge.delivery.spool.ownership import SpoolDirectory
 from otel_forge.delivery.spool.quota import Quota
 from otel_forge.delivery.spool.reasons import reason
 from otel_forge.delivery.spool.refused import keep_refused
-from otel_forge.delivery.spool.segment import Entry, Scan, Segment, scan
+from otel_forge.delivery.spool.segment import Entry, Segment
+from otel_forge.delivery.spool.takeover import Estate, examine, hand_over
 from otel_forge.settings import Signal
 
 Fsync = Literal["always", "interval", "never"]
@@ -72,6 +73,7 @@ class Spool:
         self.damaged = self.damaged_items = 0
         self.foreign: set[str] = set()
         self._important = 0
+        self._received = 0
         self._closed = False
         self._number = 0
         self._segments: list[Segment] = []
@@ -105,7 +107,7 @@ class Spool:
         """
         if self._closed or self._clock() < self._again_at:
             raise SpoolFailed(self.problem or "the spool is closed")
-        size = format.RECORD_HEADER + len(batch.body)
+        size = format.record_size(batch)
         if size + format.SEGMENT_HEADER > self._quota.most or len(batch.body) > format.MAX_BODY:
             raise SpoolFull(size, too_large=True)
         try:
@@ -123,8 +125,8 @@ class Spool:
         """Write a record to the active segment; with `beyond` even beyond the quota."""
         segment, handle = self._place(size, beyond)
         offset = segment.size
-        data = format.record_header(batch, offset)
-        header = format.read_record_header(data, offset)
+        pieces = format.record(batch, offset)
+        header = format.read_record_header(pieces[0], offset)
         if header is None:
             raise ValueError("a record's header can't be read back")
         if beyond:
@@ -133,7 +135,7 @@ class Spool:
             raise SpoolFull(size)
         segment.size += size
         try:
-            handle.write((data, batch.body), offset)
+            handle.write(pieces, offset)
             self._dirty = True
             if self._fsync == "always":
                 self._commit()
@@ -196,7 +198,7 @@ class Spool:
             segment.size = offset
         except OSError:
             segment.size = self._real_size(handle, segment)
-            self._mark(segment, offset, mark)
+            self.strike(segment, offset, mark)
         self._quota.charge(self.signal, segment.size - before)
         self._seal(sync=False)
 
@@ -276,7 +278,7 @@ class Spool:
                 given.append(entry)
         if segment in self._segments and not self._delete(segment):
             for offset, mark in there:
-                self._mark(segment, offset, mark)
+                self.strike(segment, offset, mark)
         return given
 
     def _carry(self, entry: Entry) -> bool:
@@ -288,7 +290,7 @@ class Spool:
             batch = self._batch(entry)
             if batch is None:
                 return False
-            segment, offset, header = self._write(batch, format.RECORD_HEADER + entry.size, beyond=True)
+            segment, offset, header = self._write(batch, entry.length, beyond=True)
         except OSError as error:
             self._fail(error)
             return False
@@ -296,6 +298,25 @@ class Spool:
         entry.segment, entry.offset, entry.mark = segment, offset, header.mark
         segment.add(entry)
         return True
+
+    def join(self, batch: Batch, entries: Sequence[Entry]) -> Entry:
+        """Put one record in the place of several: `batch`, which names its parts, for `entries`.
+
+        The parts are settled when the whole is on the disk, so that no crash loses any; one in between leaves both, and
+        the next process takes the whole. Raises SpoolFull or SpoolFailed, then nothing has changed.
+        """
+        whole = self.append(batch)
+        whole.born = min([entry.born for entry in entries])
+        whole.segment.oldest = min(whole.segment.oldest, whole.born)
+        try:
+            if self._fsync != "never":
+                self._commit()
+        except OSError as error:
+            self.settle(whole)
+            raise SpoolFailed(self._fail(error)) from None
+        for entry in entries:
+            self.settle(entry)
+        return whole
 
     # ---------------------------------------------------------------- reading and settling
 
@@ -318,12 +339,13 @@ class Spool:
     def _batch(self, entry: Entry) -> Batch | None:
         if entry.segment.entries.get(entry.offset) is not entry:
             return None
-        data = self._open(entry.segment).read(format.RECORD_HEADER + entry.size, entry.offset)
+        data = self._open(entry.segment).read(entry.length, entry.offset)
         header = format.read_record_header(data, entry.offset)
-        body = None if header is None else format.read_body(data, header, entry.offset)
-        if header is None or body is None or header.mark != entry.mark:
+        content = None if header is None else format.read_body(data, header, entry.offset)
+        if header is None or content is None or header.mark != entry.mark:
             return None
-        return Batch(header.id, self.signal, body, header.items, header.created, header.important)
+        body, parts = content
+        return Batch(header.id, self.signal, body, header.items, header.created, header.important, parts)
 
     def settle(self, entry: Entry) -> None:
         """Say that an entry is delivered or given up, so that it never comes back; twice is harmless."""
@@ -332,11 +354,11 @@ class Spool:
             return
         self._release(entry)
         if segment.entries:
-            self._mark(segment, entry.offset, entry.mark)
+            self.strike(segment, entry.offset, entry.mark)
         elif segment is self._active:
             self._rewind(segment, entry)
         elif not self._delete(segment):
-            self._mark(segment, entry.offset, entry.mark)
+            self.strike(segment, entry.offset, entry.mark)
 
     def _hold(self, entry: Entry) -> Entry:
         entry.segment.add(entry)
@@ -351,7 +373,7 @@ class Spool:
         self.held_items -= entry.items
         self._important -= entry.size if entry.important else 0
 
-    def _mark(self, segment: Segment, offset: int, mark: bytes) -> None:
+    def strike(self, segment: Segment, offset: int, mark: bytes) -> None:
         """Overwrite the state of a record; if that fails it is tried again at the next `sync`."""
         if not self._try_to_mark(segment, offset, mark):
             self._unmarked.append((segment, offset, mark))
@@ -376,7 +398,7 @@ class Spool:
         try:
             self._open(segment).truncate(format.SEGMENT_HEADER)
         except OSError:
-            self._mark(segment, last.offset, last.mark)
+            self.strike(segment, last.offset, last.mark)
             return
         self._quota.charge(self.signal, format.SEGMENT_HEADER - segment.size)
         segment.size = format.SEGMENT_HEADER
@@ -452,50 +474,42 @@ class Spool:
         for path in self._directory.others():
             try:
                 with self._directory.claim(path) as names:
-                    taken += self._adopt(path, [name for name in names if self._name.fullmatch(name)])
+                    taken += self._take(examine(self._files, path, list(filter(self._name.fullmatch, names))))
             except OSError:
                 continue
         return sorted(taken, key=lambda entry: entry.created)
 
-    def _adopt(self, folder: str, names: list[str]) -> list[Entry]:
-        """Adopt the segments of one dead process."""
-        found = [
-            (os.path.join(folder, name), seen) for name in names if (seen := self._scan(os.path.join(folder, name)))
-        ]
-        settled = {record.id for _, seen in found for _, record in seen.records if record.settled}
+    def _take(self, estate: Estate) -> list[Entry]:
+        """Take what one dead process left."""
+        self.foreign.update(estate.foreign)
         taken: list[Entry] = []
-        adopted: list[Segment] = []
-        for path, seen in sorted(found, key=lambda pair: pair[1].begun):
-            try:
-                target = self._free_path()
-                self._files.rename(path, target)
-            except OSError:
-                break  # those that are left stay where they are, for the next attempt or the next process
-            segment = Segment(target, seen.size)
-            self._quota.charge(self.signal, seen.size)
-            self._segments.insert(len(adopted), segment)
-            adopted.append(segment)
-            taken += self._entries(segment, seen, settled)
+        self._received = 0
+        for seen, entries in hand_over(estate, self):
+            taken += entries
             self.damaged += seen.damaged
             self.damaged_items += seen.damaged_items
-            if not segment.entries:
-                self._delete(segment)
-                adopted.remove(segment)
         return taken
 
-    def _entries(self, segment: Segment, seen: Scan, known: set[str]) -> list[Entry]:
-        """Hold what is pending in a segment, but nothing twice; `known` are ids settled or seen."""
-        now, wall = self._clock(), self._wall()
-        taken = []
-        for offset, record in seen.records:
-            if record.settled:
-                continue
-            if record.id in known:
-                self._mark(segment, offset, record.mark)
-                continue
-            known.add(record.id)
-            taken.append(self._hold(Entry(record, segment, offset, now - max(wall - record.created, 0.0))))
-        return taken
+    def receive(self, path: str, size: int) -> Segment:
+        """Move a dead process's segment here, ahead of those written here; raises OSError."""
+        target = self._free_path()
+        self._files.rename(path, target)
+        segment = Segment(target, size)
+        self._quota.charge(self.signal, size)
+        self._segments.insert(self._received, segment)
+        self._received += 1
+        return segment
+
+    def inherit(self, record: format.RecordHeader, segment: Segment, offset: int) -> Entry:
+        """Hold a record that a dead process wrote."""
+        age = max(self._wall() - record.created, 0.0)
+        return self._hold(Entry(record, segment, offset, self._clock() - age))
+
+    def release(self, segment: Segment) -> None:
+        """Delete a segment of a dead process if nothing in it is pending."""
+        if not segment.entries:
+            self._delete(segment)
+            self._received -= 1
 
     def _free_path(self) -> str:
         """Return a path of this process that no file has."""
@@ -506,23 +520,6 @@ class Spool:
                 self._files.status(path)
             except FileNotFoundError:
                 return path
-
-    def _scan(self, path: str) -> Scan | None:
-        """Return what is in a segment; None if it has to stay where it is."""
-        try:
-            descriptor = self._files.open(path)
-        except OSError:
-            return None
-        try:
-            seen = scan(self._files, descriptor)
-        except OSError:
-            return None
-        finally:
-            self._files.close(descriptor)
-        if seen.foreign:
-            self.foreign.add(path)
-            return None
-        return seen
 
     # ---------------------------------------------------------------- what was refused
 

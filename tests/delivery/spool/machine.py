@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from otel_forge.delivery.batch import Batch
+from otel_forge.delivery.batch import Batch, joined
 from otel_forge.delivery.spool import Entry, Fsync, Spool, SpoolFailed, SpoolFull
 from tests.delivery.spool.disk import Disk, DiskFiles, Killed, watched
 from tests.delivery.spool.spools import MAX_AGE, Clocks, a_batch, open_spool
@@ -40,6 +40,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.fails_in = self.dies_in = 0
         self.error = 0
         self.failed = False
+        self.joining: tuple[str, list[str]] = ("", [])
         self.spool = self._open()
 
     def _open(self) -> Spool:
@@ -131,6 +132,44 @@ class SpoolMachine(RuleBasedStateMachine):
             self.doubtful.add(name)
         else:
             assert batch == self.batches[name]
+
+    @precondition(lambda self: len(self.held) >= 2)
+    @rule(data=st.data())
+    def join(self, data: Any) -> None:
+        """Small ones become one; a crash leaves the whole or the parts, and a failure the parts."""
+        self._step()
+        names = data.draw(st.lists(st.sampled_from(sorted(self.held)), min_size=2, max_size=4, unique=True))
+        names = [name for name in names if self.held[name].parts == 0 and name not in self.suspects]
+        if len(names) < 2:
+            return
+        entries = [self.held[name] for name in names]
+        whole = joined([self.batches[name] for name in names])
+        self.batches[whole.id] = whole
+        self.born[whole.id] = min([self.born[name] for name in names])
+        try:
+            entry = self.spool.join(whole, entries)
+        except (SpoolFull, SpoolFailed):
+            self.doubtful.add(whole.id)
+            return
+        except Killed:
+            self.joining = (whole.id, names)
+            self._crash()
+            return
+        for name in names:
+            del self.held[name]
+            if self._in_trouble():
+                self.doubtful.add(name)
+        self.held[whole.id] = entry
+
+    def _after_joining(self, found: set[str], expected: dict[str, Entry]) -> None:
+        """Have the model agree with what a crash in the middle has left."""
+        whole, names = self.joining
+        self.joining = ("", [])
+        if whole in found:
+            assert not found & set(names), "the whole and its parts"
+            for name in names:
+                del expected[name]
+            self.doubtful.add(whole)
 
     @rule(size=st.sampled_from((100, 400, 1400, 6000)))
     def make_room(self, size: int) -> None:
@@ -266,6 +305,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.spool = self._open()
         found = self.spool.take_over()
         names = [entry.id for entry in found]
+        self._after_joining(set(names), expected)
         assert len(names) == len(set(names)), "nothing is found twice"
         assert set(names) <= set(expected) | self.doubtful, "nothing settled comes back"
         assert set(expected) - set(names) <= self.suspects, "nothing is lost"
