@@ -1,4 +1,4 @@
-"""The command line: ``full``, ``quick``, ``profile`` and ``prepare``."""
+"""The command line: ``full``, ``quick``, ``soak``, ``profile`` and ``prepare``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import os
 import platform
 import shlex
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.environments import CHECKOUT, CannotInstall, cache_folder, environment
+from benchmarks.faults import faults
 from benchmarks.gates import gates
 from benchmarks.measure import FULL, QUICK, Extent, cpu_by_kind, cpu_under_sustained_load, scaling, unit_costs
 from benchmarks.profiling import profile
@@ -26,7 +28,7 @@ from benchmarks.subject.requests_by_kind import KINDS
 from benchmarks.variants import FORGE, VARIANTS, Variant, chosen
 
 RESULTS = CHECKOUT / "benchmarks" / "results.md"
-SECTIONS = ("cpu", "sustained", "serving", "starting", "units", "scaling")
+SECTIONS = ("cpu", "sustained", "serving", "faults", "starting", "units", "scaling")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     def say(text: str) -> None:
         print(f"[{time.monotonic() - started:5.0f} s] {text}", file=sys.stderr, flush=True)
 
+    if options.command == "soak":
+        return _soak(options, say)
     cache = cache_folder(os.environ)
     if options.command == "profile":
         with Stage(lambda variant: environment(variant, cache), say) as stage:
@@ -64,6 +68,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return conclude(results, options)
 
 
+def _soak(options: argparse.Namespace, say: Say) -> int:
+    from benchmarks.soak import MIB, soak  # brings the tests' parts along
+
+    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+        soaked = soak(Path(folder), options.minutes * 60, options.capacity * MIB, options.rate, say)
+    print(
+        f"{soaked.emitted} of each signal made in {options.minutes:g} minutes; the longest took {soaked.longest:.4f} s"
+    )
+    print(f"memory grew by {soaked.growth / MIB:.1f} MiB; at the most {soaked.disk / MIB:.1f} MiB on disk")
+    for name, account in soaked.accounts.items():
+        print(f"{name}: {account}")
+    print("\n".join(soaked.failures) or "P4 holds")
+    return 1 if soaked.failures else 0
+
+
 def run(wanted: list[Variant], find: Find, extent: Extent, sections: Sequence[str], say: Say = print) -> Results:
     """Measure `wanted` and return what came of it; `find` gives each variant's ``bin`` folder."""
     results = Results()
@@ -77,6 +96,8 @@ def run(wanted: list[Variant], find: Find, extent: Extent, sections: Sequence[st
             cpu_under_sustained_load(stage, variants, extent, results)
         if "serving" in sections:
             serving(stage, variants, extent, results)
+        if "faults" in sections:
+            faults(stage, variants, extent, results)
         if "starting" in sections:
             starting(stage, variants, extent, results)
         if "units" in sections:
@@ -166,6 +187,10 @@ def _parser() -> argparse.ArgumentParser:
         to = str(RESULTS) if name == "full" else ""
         command.add_argument("--results", default=to, help="file that the report is written to; '' for none")
     _add_choice(commands.add_parser("prepare", help="make the variants' environments"))
+    soaking = commands.add_parser("soak", help="overload with a dead back end: memory and disk stay bounded")
+    soaking.add_argument("--minutes", type=float, default=30.0)
+    soaking.add_argument("--rate", type=int, default=20_000, help="records a second, of each signal")
+    soaking.add_argument("--capacity", type=int, default=256, help="MiB that the spool may take")
     profiling = commands.add_parser("profile", help="where a variant's CPU time goes, by function")
     profiling.add_argument("--variant", default=FORGE, choices=list(VARIANTS))
     profiling.add_argument("--kind", default="asset", help=f"{', '.join(KINDS)} or scale-SPANS-ATTRIBUTES")

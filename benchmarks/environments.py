@@ -41,7 +41,7 @@ def folder_of(variant: Variant, cache: Path, checkout: Path = CHECKOUT) -> Path:
     """Return where the environment of `variant` lives: its name and a hash of all that decides what is in it."""
     parts = [sys.version, sys.executable, *variant.requirements()]
     if variant.pinned:
-        parts.append((checkout / "constraints.txt").read_text())
+        parts.append(_constraints(variant, checkout))
     if _is_ours(variant):
         parts += [str(checkout), (checkout / "pyproject.toml").read_text()]
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
@@ -69,8 +69,11 @@ def environment(variant: Variant, cache: Path, checkout: Path = CHECKOUT, run: R
 
 def _install(variant: Variant, folder: Path, checkout: Path, run: Run) -> None:
     requirements = [part.format(checkout=checkout) for part in variant.requirements()]
-    constraints = ["--constraint", str(checkout / "constraints.txt")] if variant.pinned else []
     run([sys.executable, "-m", "venv", "--without-pip", str(folder)])
+    constraints = []
+    if variant.pinned:
+        (folder / "constraints.txt").write_text(_constraints(variant, checkout))
+        constraints = ["--constraint", str(folder / "constraints.txt")]
     run([*_pip_install(folder), *constraints, *requirements])
 
 
@@ -93,6 +96,12 @@ def source_digest(checkout: Path) -> str:
 
 def _pip_install(folder: Path) -> list[str]:
     return [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "--quiet"]
+
+
+def _constraints(variant: Variant, checkout: Path) -> str:
+    """Return our constraints without those packages that the variant needs in another version."""
+    lines = (checkout / "constraints.txt").read_text().splitlines(keepends=True)
+    return "".join(line for line in lines if line.partition("==")[0] not in variant.freed)
 
 
 def _run(command: list[str]) -> None:

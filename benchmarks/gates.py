@@ -18,6 +18,7 @@ GROWTH_LIMIT = 1.3
 THREADS_LIMIT = 1.25
 CARDINALITY_LIMIT = 2001
 """The specification's 2000 attribute sets, which must not overflow, and the overflow series beside them."""
+FAULT_LIMIT = 1.05
 _CARDINALITY_SETS = (10_000, 100_000)
 
 
@@ -39,7 +40,7 @@ class Gate:
 
 def gates(results: Results) -> list[Gate]:
     """Return every gate, decided for our own variant; one that could not be measured does not hold."""
-    found = [*_cost(results), *_start(results), *_growth(results), *_cardinality(results)]
+    found = [*_cost(results), *_faults(results), *_start(results), *_growth(results), *_cardinality(results)]
     reason = results.disqualified(FORGE) or results.skipped.get(FORGE, "")
     if not reason and FORGE not in results.variants:
         reason = "not measured"
@@ -65,6 +66,12 @@ def _worse_ratio(results: Results, kind: str) -> float | None:
     """Return the ratio of short rounds or of sustained load, whichever is worse; None if neither was measured."""
     found = [results.ratio_to_stock(rounds, kind, FORGE) for rounds in (results.cpu, results.sustained)]
     return max((ratio.middle for ratio in found if ratio is not None), default=None)
+
+
+def _faults(results: Results) -> Iterator[Gate]:
+    for behaviour in ("refuse", "black_hole", "slow_answer"):
+        text = f"p99 with the back end in {behaviour.replace('_', ' ')} ÷ healthy"
+        yield _at_most("P3", text, results.p99_ratio(behaviour), FAULT_LIMIT)
 
 
 def _start(results: Results) -> Iterator[Gate]:

@@ -38,6 +38,7 @@ def report(results: Results) -> str:
         _cpu(results, results.sustained, f"CPU under sustained load ({SUSTAINED:,} requests in a row)"),
         _delivered(results),
         _serving(results),
+        _faults(results),
         _starts(results),
         _units(results),
         _scaling(results),
@@ -131,6 +132,18 @@ def _serving(results: Results) -> str:
     header = ["variant", "requests/s", "÷ baseline", "p50 ms", "p99 ms", "CPU µs", "p50 ms at pace", "p99 ms at pace"]
     title = "## gunicorn: one worker, eight threads, asset request; full load, then 200 requests/s"
     return f"{title}\n\n{table(header, rows)}"
+
+
+def _faults(results: Results) -> str:
+    if not results.under_fault:
+        return ""
+    rows = []
+    for behaviour, rounds in results.under_fault.items():
+        ratio = results.p99_ratio(behaviour)
+        latencies = [_served(rounds, figure).text(2) for figure in _LATENCIES]
+        rows.append([behaviour.replace("_", " "), *latencies, ratio.text(2) if ratio else _NOTHING, str(len(rounds))])
+    header = ["the back end", "p50 ms", "p99 ms", "p99 ÷ healthy", "rounds"]
+    return f"## gunicorn at 200 requests/s while the back end fails\n\n{table(header, rows)}"
 
 
 _LATENCIES: tuple[Callable[[Served], float], ...] = (lambda one: one.p50_ms, lambda one: one.p99_ms)

@@ -88,6 +88,8 @@ class Results:
     deliveries: dict[tuple[str, str], Delivery] = field(default_factory=lambda: defaultdict(Delivery))
     full_load: dict[str, list[Served]] = field(default_factory=lambda: defaultdict(list))
     paced_load: dict[str, list[Served]] = field(default_factory=lambda: defaultdict(list))
+    under_fault: dict[str, list[Served]] = field(default_factory=lambda: defaultdict(list))
+    """By what the back end did: one value for each round."""
     starts: dict[str, list[Start]] = field(default_factory=lambda: defaultdict(list))
     unit_thread: Rounds = field(default_factory=_rounds)
     unit_all: Rounds = field(default_factory=_rounds)
@@ -122,6 +124,17 @@ class Results:
         mine = [served.throughput for served in self.full_load.get(variant, [])]
         baseline = [served.throughput for served in self.full_load.get(BASELINE, [])]
         return Spread.of(ratios(mine, baseline)) if mine and baseline else None
+
+    def p99_ratio(self, behaviour: str) -> Spread | None:
+        """Return the p99 under a behaviour of the back end over that with a healthy one, round by round.
+
+        Where a round was healthy twice, the mean of both counts.
+        """
+        mine = [served.p99_ms for served in self.under_fault.get(behaviour, [])]
+        healthy = [served.p99_ms for served in self.under_fault.get("healthy", [])]
+        if again := self.under_fault.get("healthy again"):
+            healthy = [(one + served.p99_ms) / 2 for one, served in zip(healthy, again, strict=True)]
+        return Spread.of(ratios(mine, healthy)) if mine and healthy else None
 
     def added_start(self, variant: str, figure: str) -> Spread | None:
         """Return how much more of `figure` (a field of `Start`) the variant's start takes than the baseline's."""

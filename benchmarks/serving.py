@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -29,7 +30,7 @@ _WARMING = 1.0
 class Server:
     """A gunicorn with one worker that runs the app as a variant does."""
 
-    def __init__(self, stage: Stage, variant: Variant) -> None:
+    def __init__(self, stage: Stage, variant: Variant, environ: Mapping[str, str] | None = None) -> None:
         self.name = variant.name
         self.port = _free_port()
         self.requests = 0
@@ -39,7 +40,7 @@ class Server:
         with self._said.open("wb") as said:
             self._process = subprocess.Popen(
                 stage.program(variant, *gunicorn, *options, "--log-level=warning", f"--bind=127.0.0.1:{self.port}"),
-                env={**clean_environ(), **stage.settings(variant)},
+                env={**clean_environ(), **stage.settings(variant), **(environ or {})},
                 cwd=stage.scratch,
                 stdin=subprocess.DEVNULL,
                 stdout=said,

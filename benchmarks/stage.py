@@ -40,8 +40,9 @@ class Stage:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def settings(self, variant: Variant) -> dict[str, str]:
-        """Return the environment variables of the variant's processes; databases go to the scratch folder."""
-        return {**variant.settings(self.addresses), "TMPDIR": str(self.scratch)}
+        """Return the environment variables of the variant's processes; what they keep goes to the scratch folder."""
+        kept = {"TMPDIR": str(self.scratch), "OTEL_FORGE_SPOOL_DIR": str(self.scratch / "spool" / variant.name)}
+        return {**variant.settings(self.addresses), **kept}
 
     def program(self, variant: Variant, *program: str) -> list[str]:
         """Return the command line that runs `program` as the variant does."""
@@ -62,12 +63,17 @@ class Stage:
             check_pipeline(variant, str(workers[variant.name].ask(do="about")["pipeline"]))
         return workers
 
+    def fault_proxy(self) -> Commanded:
+        """Start a proxy in front of the receiver that fails as it is told to; it ends with the stage."""
+        return self._own("fault_proxy", self.addresses.otlp_http)
+
     def arrived(self, variant: Variant) -> Arrivals:
         """Return what `variant` delivered since this was last asked."""
         return Arrivals(**self._sink.ask(do="counted", variant=variant.name))
 
-    def _own(self, module: str) -> Commanded:
-        process = Commanded([sys.executable, "-m", f"benchmarks.{module}"], {}, name=module, scratch=self.scratch)
+    def _own(self, module: str, *arguments: str) -> Commanded:
+        command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
+        process = Commanded(command, {}, name=module, scratch=self.scratch)
         self._processes.append(process)
         return process
 

@@ -40,8 +40,9 @@ class Addresses:
 class Variant:
     """One way to run the app.
 
-    `packages` come on top of the app's own; `pinned` says whether our constraints hold for them. `signals` are those
-    whose loss disqualifies: all that the product has. `pipeline` is where the tracer provider's module must be.
+    `packages` come on top of the app's own; `pinned` says whether our constraints hold for them, but for those that are
+    `freed`. `signals` are those whose loss disqualifies: all that the product has. `pipeline` is where the tracer
+    provider's module must be.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Variant:
     environ: Mapping[str, str] = field(default_factory=dict)
     protocol: str = "http/protobuf"
     pinned: bool = True
+    freed: tuple[str, ...] = ()
     signals: tuple[str, ...] = ("spans", "logs", "durations")
     pipeline: str = ""
     is_extra: bool = False

@@ -5,12 +5,17 @@
 imported when it is first used, because start-up imports this package, too.
 """
 
+from __future__ import annotations
+
 from importlib import import_module
 
 from otel_forge.version import VERSION as __version__
 
 TYPE_CHECKING = False  # which type checkers know; the launcher does without the import of typing
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from otel_forge.delivery.accounts import Account
     from otel_forge.errortracking import capture_error
     from otel_forge.logs.configuration import configure_logging
     from otel_forge.logs.context import bind_context, carry, clear_context, log_context, unbind_context
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ErrorBoundary",
     "__version__",
+    "accounts",
     "bind_context",
     "capture_error",
     "carry",
@@ -57,3 +63,14 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+def accounts() -> Mapping[str, Account]:
+    """Return what became of this process's telemetry: an account for each of traces, metrics and logs.
+
+    ``accounts()["traces"]`` tells how many spans were `created`, `delivered`, are `held` (`waiting`, `in_memory`,
+    `on_disk`) and were `dropped`, by reason, and the same `in_bytes`. All are zero where telemetry is not on.
+    """
+    from otel_forge.telemetry import current_accounts  # brings the SDK, of which no import of ours has need
+
+    return {signal: account for signal, account in current_accounts().read().items()}  # noqa: C416 - typed as text

@@ -48,3 +48,17 @@ class Rationed:
             self._last = now
         self._say(compose())
         return True
+
+
+class Once:
+    """Says each line once, whoever says it how often."""
+
+    def __init__(self, say: Callable[[str], object] = notice) -> None:
+        self._say = say
+        self._said: set[str] = set()
+
+    def __call__(self, text: str) -> None:
+        """Say `text`, unless it was said before."""
+        if text not in self._said:
+            self._said.add(text)
+            self._say(text)

@@ -95,6 +95,38 @@ def _rate(text: str) -> tuple[int, float] | None:
 RATE = Parser(_rate, "off or a number of records in a number of seconds such as 1000/60s")
 
 
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_SIZE = re.compile(r"(\d+)\s*([kmg]?)(?:i?b)?", re.IGNORECASE)
+
+
+def size(minimum: int) -> Parser:
+    """Return a parser of a number of bytes, ``268435456``, ``256MiB`` or ``256M``, of at least `minimum`."""
+
+    def read(text: str) -> int:
+        match = _SIZE.fullmatch(text)
+        value = int(match[1]) * _UNITS[match[2].lower()] if match else -1
+        if value < minimum:
+            raise ValueError(text)
+        return value
+
+    return Parser(read, f"a size such as 256MiB, from {minimum >> 20}MiB up")
+
+
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(\d+)\s*([smhd]?)", re.IGNORECASE)
+
+
+def _duration(text: str) -> float:
+    match = _DURATION.fullmatch(text)
+    seconds = int(match[1]) * _SECONDS[match[2].lower()] if match else 0
+    if seconds <= 0:
+        raise ValueError(text)
+    return float(seconds)
+
+
+DURATION = Parser(_duration, "a time such as 24h, 90m or 3600 (seconds)")
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name for name in (part.strip() for part in text.split(",")) if name)
 

@@ -37,6 +37,8 @@ class Pipeline:
     closers: dict[str, Callable[[], object]] = field(default_factory=dict)
     routes: list[tuple[Signal, str]] = field(default_factory=list)
     failure: Callable[[Signal], str] = lambda signal: ""
+    place: Callable[[], str] = lambda: ""
+    """Where a closed pipeline has left what could not be delivered."""
     core: Core | None = None
     """What the lean instruments record into; None where upstream's instrumentations serve."""
 
@@ -102,6 +104,8 @@ def _build_lean(
         id_generator=None if own_ids else build_id_generator(settings, complain),
         other_exporters=exporters,
         readers=readers,
+        over=outage.over,
+        say=complain,
     )
     sent_by_us = {signal: is_sent_by_us(settings, signal) for signal in SIGNALS}
     collected_by_us = sent_by_us["metrics"] and not readers and not exporters["metrics"]
@@ -114,6 +118,7 @@ def _build_lean(
             *((signal, _address(exporter)) for signal in SIGNALS for exporter in exporters[signal]),
         ],
         lean.failure,
+        lambda: lean.place,
         Core(
             lean.tracer_provider,
             lean.logger_provider if has_logs else None,

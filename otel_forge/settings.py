@@ -13,15 +13,18 @@ upstream code that would raise on them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from otel_forge.errors import SettingsError
 from otel_forge.parsing import (
     BOOLEAN,
+    DURATION,
     NAMES,
     PAIRS,
     PATTERNS,
@@ -35,6 +38,7 @@ from otel_forge.parsing import (
     choice,
     integer,
     number,
+    size,
 )
 
 Signal = Literal["traces", "metrics", "logs"]
@@ -233,6 +237,13 @@ VARIABLES: tuple[Variable, ...] = (
         "First port tried for the scrape endpoint; each further worker takes the next.",
     ),
     Variable(
+        "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED",
+        BOOLEAN,
+        True,
+        "Metrics about telemetry itself (otel.sdk.*); the upstream pipeline has them only if this is true.",
+        "true in the lean pipeline",
+    ),
+    Variable(
         "OTEL_FORGE_PIPELINE",
         choice("lean", "upstream"),
         "upstream",
@@ -382,6 +393,40 @@ VARIABLES: tuple[Variable, ...] = (
         "OTEL_FORGE_REDACTION_ALLOW_HEADERS", NAMES, (), "Captured headers whose values may leave, beside HTTP's own."
     ),
     Variable("OTEL_FORGE_REDACTION_ALLOW_QUERY", NAMES, (), "Keys of URL queries whose values may leave."),
+    Variable(
+        "OTEL_FORGE_SPOOL_DIR",
+        TEXT,
+        "",
+        "Folder in which the lean pipeline keeps what can't be delivered yet; none keeps it in memory only.",
+        "otel-forge/spool in $XDG_STATE_HOME or ~/.local/state, else a folder of the user's in the temporary one",
+    ),
+    Variable(
+        "OTEL_FORGE_SPOOL_MAX_SIZE",
+        size(1 << 20),
+        256 << 20,
+        "Bytes that a process keeps there at the most, all signals together; beyond that the oldest goes, errors last.",
+        "256MiB",
+    ),
+    Variable(
+        "OTEL_FORGE_SPOOL_MAX_AGE",
+        DURATION,
+        86400.0,
+        "How long it is kept at the most: seconds, or with one of the units s, m, h, d.",
+        "24h",
+    ),
+    Variable(
+        "OTEL_FORGE_SPOOL_FSYNC",
+        choice("always", "interval", "never"),
+        "interval",
+        "When it must be on the disk: always (a record is before the call that made it returns; slow), "
+        "interval (once a second) or never (whenever the system likes).",
+    ),
+    Variable(
+        "OTEL_FORGE_SPOOL_ORDER",
+        choice("oldest", "newest"),
+        "oldest",
+        "Which goes first after an outage: oldest or newest.",
+    ),
     Variable("OTEL_FORGE_STARTUP_LINE", BOOLEAN, True, "false keeps the line at start-up off the terminal."),
 )
 
@@ -416,6 +461,20 @@ class BatchSettings:
     max_queue_size: int
     max_export_batch_size: int
     export_timeout: float
+
+
+@dataclass(frozen=True)
+class SpoolSettings:
+    """Where and how long records are kept that can't be delivered; `max_size` in bytes, `max_age` in seconds.
+
+    `folder` is None for memory only.
+    """
+
+    folder: Path | None
+    max_size: int
+    max_age: float
+    fsync: Literal["always", "interval", "never"]
+    newest_first: bool
 
 
 @dataclass(frozen=True)
@@ -512,7 +571,9 @@ class Settings:
     semconv_opt_in: tuple[str, ...]
     scrape_host: str
     scrape_port: int
+    self_metrics: bool
     pipeline: str
+    spool: SpoolSettings
     exit_timeout: float
     environment: str
     sentry: SentrySettings
@@ -567,6 +628,10 @@ class _Reader:
         except ValueError:
             self.complain(name, text, variable.parser.allowed, _shown(fallback, variable.default_text))
             return fallback
+
+    def text(self, name: str) -> str:
+        """Return a variable that is not ours, as it stands."""
+        return self._environ.get(name, "").strip()
 
     def is_set(self, name: str) -> bool:
         return bool(self._environ.get(name, "").strip())
@@ -626,7 +691,9 @@ def _read(cls: type[Settings], read: _Reader) -> Settings:
         semconv_opt_in=read("OTEL_SEMCONV_STABILITY_OPT_IN"),
         scrape_host=read("OTEL_EXPORTER_PROMETHEUS_HOST"),
         scrape_port=read("OTEL_EXPORTER_PROMETHEUS_PORT"),
+        self_metrics=read("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED"),
         pipeline=read("OTEL_FORGE_PIPELINE"),
+        spool=_read_spool(read),
         exit_timeout=read("OTEL_FORGE_EXIT_TIMEOUT"),
         environment=_environment(read),
         sentry=_read_sentry(read),
@@ -763,6 +830,28 @@ def _read_log_files(read: _Reader) -> LogFileSettings:
         remove_after_days=read("OTEL_FORGE_LOGS_KEEP_DAYS"),
         total_bytes=round(read("OTEL_FORGE_LOGS_TOTAL_MB") * 1_000_000),
     )
+
+
+def _read_spool(read: _Reader) -> SpoolSettings:
+    folder: str = read("OTEL_FORGE_SPOOL_DIR")
+    return SpoolSettings(
+        folder=None if folder.lower() == "none" else Path(folder) if folder else _state_folder(read),
+        max_size=read("OTEL_FORGE_SPOOL_MAX_SIZE"),
+        max_age=read("OTEL_FORGE_SPOOL_MAX_AGE"),
+        fsync=read("OTEL_FORGE_SPOOL_FSYNC"),
+        newest_first=read("OTEL_FORGE_SPOOL_ORDER") == "newest",
+    )
+
+
+def _state_folder(read: _Reader) -> Path:
+    """Return where state of the user belongs (XDG base directories), or a place in the temporary folder."""
+    state, home = Path(read.text("XDG_STATE_HOME")), Path(read.text("HOME"))
+    if state.is_absolute():
+        return state / "otel-forge" / "spool"
+    if home.is_absolute() and home != Path(home.anchor):
+        return home / ".local" / "state" / "otel-forge" / "spool"
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    return Path(read.text("TMPDIR") or "/tmp") / f"otel-forge-{user}" / "spool"  # noqa: S108 - its owner is checked
 
 
 def _read_limits(read: _Reader) -> Limits:

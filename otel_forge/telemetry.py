@@ -58,7 +58,7 @@ def configure(settings: Settings, *, argv: Sequence[str], folder: Path, announce
         _show_logs(settings, service)
         return Pipeline()
     settings = with_known_exporters(settings, notice)
-    accounts = Accounts()
+    accounts = _keep(Accounts())
     resource = build_resource(settings, service, VERSION)
     pipeline = build_pipeline(
         settings,
@@ -78,7 +78,7 @@ def configure(settings: Settings, *, argv: Sequence[str], folder: Path, announce
     closers: dict[str, Callable[[], object]] = {**pipeline.closers, **_start_error_tracking(settings)}
     if "logs" in closers:
         closers["logs"] = _after_last_words(closers["logs"])
-    leave = Exit(closers, accounts, settings.exit_timeout, pipeline.failure)
+    leave = Exit(closers, accounts, settings.exit_timeout, pipeline.failure, place=pipeline.place)
     leave.install(sigterm=settings.sigterm_flush)
     _show_logs(settings, service)  # after the exit: what it has to say at the end is still sent
     if announce and settings.startup_line:
@@ -145,6 +145,21 @@ def _join_sentry(module: ModuleType) -> None:
         from otel_forge.errortracking import sentry
 
         sentry.join(module)
+
+
+_accounts = Accounts()
+
+
+def _keep(accounts: Accounts) -> Accounts:
+    """Make these the accounts that the process shows."""
+    global _accounts
+    _accounts = accounts
+    return accounts
+
+
+def current_accounts() -> Accounts:
+    """Return the accounts of the telemetry that is on; empty ones if it is not, or is set up from a file."""
+    return _accounts
 
 
 def _bridge_logging(settings: Settings) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Condition, Event, Thread
-from typing import Any
+from typing import Any, Self
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -83,7 +83,7 @@ class OtlpReceiver:
         self._server.block_on_close = False
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def __enter__(self) -> OtlpReceiver:
+    def __enter__(self) -> Self:
         Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         return self
 
@@ -103,8 +103,7 @@ class OtlpReceiver:
             return result
 
     def keep(self, path: str, body: bytes) -> None:
-        request = _MESSAGES[path]()
-        request.ParseFromString(body)
+        request = decoded(path, body)
         with self._changed:
             self.received.requests[path.removeprefix("/v1/")].append(request)
             self._changed.notify_all()
@@ -149,6 +148,13 @@ class OtlpReceiver:
                 """Say nothing."""
 
         return Handler
+
+
+def decoded(path: str, body: bytes) -> Any:
+    """Return the request that was posted to `path`, as a protobuf message."""
+    request = _MESSAGES[path]()
+    request.ParseFromString(body)
+    return request
 
 
 def refused_url() -> str:

@@ -120,7 +120,8 @@ class Programs:
         return self.start(str(BIN / launcher), *subcommand, *flags, *command, **environ)
 
     def start(self, *command: str, **environ: str) -> Program:
-        program = Program(list(command), {**clean_environ(), **self.environ, **environ}, self.folder)
+        own = {"OTEL_FORGE_SPOOL_DIR": str(self.folder / "spool")}  # what one test leaves must not reach another
+        program = Program(list(command), {**clean_environ(), **own, **self.environ, **environ}, self.folder)
         self._running.append(program)
         return program
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from pathlib import Path
@@ -149,8 +150,8 @@ def test_a_guessed_service_name_says_so(programs: Programs) -> None:
 
 @pytest.mark.gate
 @pytest.mark.parametrize("behaviour", ["refused", "black_hole", "503", "trickle"])
-def test_f4_exit_takes_two_seconds_at_the_most(programs: Programs, behaviour: str) -> None:
-    """F4: with the endpoint refused, silent, failing or trickling, exit is quick and what was lost is counted."""
+def test_f4_exit_takes_two_seconds_at_the_most(programs: Programs, way: str, behaviour: str) -> None:
+    """F4: with the endpoint refused, silent, failing or trickling, exit is quick and what is left is counted."""
     script = programs.write("script.py", LEFTOVERS + "\n    print('end of program', flush=True)\n")
     with OtlpReceiver(behaviour) as receiver:
         url = refused_url() if behaviour == "refused" else receiver.url
@@ -159,7 +160,27 @@ def test_f4_exit_takes_two_seconds_at_the_most(programs: Programs, behaviour: st
         status, seconds = program.ended_within(20)
     assert status == 0
     assert seconds < 2.0
-    assert "exit: 100 spans, 1 metric point, 100 log records could not be sent" in program.err
+    if way == "upstream":
+        assert "exit: 100 spans, 1 metric point, 100 log records could not be sent" in program.err
+        return
+    said = re.search(
+        r"exit: 100 spans, \d+ metric points?, 100 log records kept in (\S+) for the next start", program.err
+    )
+    assert said, program.err
+    assert "could not be sent" not in program.err
+    assert {file.name.partition("-")[0] for file in Path(said[1]).glob("*.seg")} == {"traces", "metrics", "logs"}
+
+
+@pytest.mark.gate
+@pytest.mark.parametrize("way", ["lean", "lean-run"], indirect=True)
+def test_f4_the_next_start_delivers_what_the_last_exit_could_not(programs: Programs, receiver: OtlpReceiver) -> None:
+    """F4: nothing is lost by an exit while the endpoint is away, and nothing is left behind after the next one."""
+    script = programs.write("script.py", LEFTOVERS)
+    for url, count in ((refused_url(), 0), (receiver.url, 200)):
+        program = programs.instrumented(sys.executable, str(script), OTEL_EXPORTER_OTLP_ENDPOINT=url)
+        assert program.wait() == 0
+        assert (len(receiver.received.spans()), len(receiver.received.logs())) == (count, count)
+    assert list((programs.folder / "spool").rglob("*.seg")) == []
 
 
 @all_ways

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import otel_forge
+from otel_forge.delivery.accounts import Account
 
 
 def test_the_public_names() -> None:
@@ -16,6 +17,7 @@ def test_the_public_names() -> None:
     assert otel_forge.__all__ == [
         "ErrorBoundary",
         "__version__",
+        "accounts",
         "bind_context",
         "capture_error",
         "carry",
@@ -41,6 +43,11 @@ def test_importing_the_package_imports_nothing_else() -> None:
     code = "import sys, otel_forge; print(sorted(name for name in sys.modules if name.startswith('otel_forge.')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "['otel_forge.version']"
+
+
+def test_the_accounts_are_there_without_telemetry() -> None:
+    """All zero, for each signal."""
+    assert otel_forge.accounts() == {"traces": Account(), "metrics": Account(), "logs": Account()}
 
 
 def test_the_installed_version_is_the_one_in_the_source() -> None:

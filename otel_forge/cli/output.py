@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from otel_forge.delivery.status import ServiceStatus
 from otel_forge.stack.backend import RUNNING, STOPPED, StackStatus
 
 NEXT_COMMAND = "opentelemetry-instrument python app.py"
@@ -52,7 +53,10 @@ def up_text(status: StackStatus) -> list[str]:
     next_command = NEXT_COMMAND
     if moved := moved_endpoint(status):
         next_command = f"OTEL_EXPORTER_OTLP_ENDPOINT={moved} {NEXT_COMMAND}"
-    return [*lines, "Run next, in the folder of your app:", f"  {next_command}"]
+    run_next = (
+        "Run next, in the folder of your app (`otel-forge run` instead of `opentelemetry-instrument` starts faster):"
+    )
+    return [*lines, run_next, f"  {next_command}"]
 
 
 def queries_text(status: StackStatus) -> list[str]:
@@ -97,9 +101,9 @@ def status_text(status: StackStatus, now: float | None = None) -> list[str]:
     return [f"The stack is {status.status} (engine {status.engine}).", "", *table(rows), "", *addresses_text(status)]
 
 
-def status_json(status: StackStatus) -> str:
+def status_json(status: StackStatus, services: Sequence[ServiceStatus] = ()) -> str:
     """Return the status for machines."""
-    return json.dumps(asdict(status), indent=2)
+    return json.dumps({**asdict(status), "services": [asdict(service) for service in services]}, indent=2)
 
 
 def age(seconds: float) -> str:

@@ -11,6 +11,9 @@ from typing import Any, TypeVar
 import click
 
 from otel_forge.cli import output
+from otel_forge.cli.services import services_text
+from otel_forge.delivery.status import read_all
+from otel_forge.settings import Settings
 from otel_forge.stack.backend import RUNNING, STOPPED, Backend
 from otel_forge.stack.choice import AUTO, CHOICES, backend_for, choose, last_engine
 from otel_forge.stack.components import NAMES
@@ -101,12 +104,14 @@ def down(data: bool, yes: bool, state_dir: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 @state_dir_option
 def status(as_json: bool, state_dir: Path | None) -> None:
-    """Show how every component does, and where it is.
+    """Show how every component does, and what became of telemetry.
 
-    Whether it answers, since when, how often it was restarted, and its address.
+    Of a component: whether it answers, since when, how often it was restarted, and its address. Of a running
+    application with OTEL_FORGE_PIPELINE=lean: what it made, what was delivered, what waits, what was dropped and why.
     """
     found = running_backend(settings_for(state_dir)).status()
-    _print([output.status_json(found)] if as_json else output.status_text(found))
+    services = read_all(Settings.from_env(os.environ).spool.folder)
+    _print([output.status_json(found, services)] if as_json else [*output.status_text(found), *services_text(services)])
     sys.exit(STATUS_CODES.get(found.status, 1))
 
 

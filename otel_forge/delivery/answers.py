@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import Enum
@@ -40,7 +40,8 @@ def outcome_of(
     """Return what an HTTP answer means.
 
     A redirect is a failure: nothing was taken. It is kept for later, because it is often the doing of something in
-    between that goes away again.
+    between that goes away again. Any other status that is not listed as temporary must not be tried again
+    (specification: OTLP/HTTP, failures), a 404 of a server without OTLP included.
     """
     reason = f"HTTP {status} {phrase}".strip()
     if 200 <= status < 300:
@@ -51,6 +52,8 @@ def outcome_of(
     if status in TEMPORARY or 300 <= status < 400:
         wait = retry_after(headers.get("Retry-After", ""), now or datetime.now(timezone.utc))
         return Outcome(Verdict.LATER, reason, status, retry_after=wait)
+    if status in (404, 405):
+        reason += ", so nothing takes OTLP at this address"
     return Outcome(Verdict.REFUSED, reason, status)
 
 
@@ -92,24 +95,31 @@ def partial_success(body: bytes) -> tuple[int, str]:
 
 def _fields(message: bytes) -> dict[int, int | bytes]:
     """Return the last value of each field of a protobuf message; raises ValueError or IndexError if it is none."""
-    fields: dict[int, int | bytes] = {}
+    return dict(fields_of(message))
+
+
+def fields_of(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Yield number and value of each field of a protobuf message, repeated ones again and again.
+
+    Fields of fixed length are left out. Raises ValueError or IndexError if it is no such message.
+    """
     position = 0
     while position < len(message):
         key, position = _varint(message, position)
         number, kind = key >> 3, key & 7
         if kind == 0:
-            fields[number], position = _varint(message, position)
+            value, position = _varint(message, position)
+            yield number, value
         elif kind == 2:
             length, position = _varint(message, position)
             if length > len(message) - position:
                 raise ValueError("cut off")
-            fields[number] = message[position : position + length]
+            yield number, message[position : position + length]
             position += length
         elif kind in (1, 5):
             position += 8 if kind == 1 else 4
         else:
             raise ValueError("no such wire type")
-    return fields
 
 
 def _varint(message: bytes, position: int) -> tuple[int, int]:

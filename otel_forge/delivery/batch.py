@@ -1,101 +1,105 @@
-"""A batch: encoded records on their way, and the place where batches wait.
+"""A batch: a finished OTLP request with what needs to be known of it, as it waits, is stored and is sent.
 
-A batch keeps its records as fragments, so that it can be cut in halves when the other side finds it too
-large. Where batches wait is behind `Outbox`; the one in memory is bounded by bytes and gives up the oldest.
+A serialized request is a row of resources. Two of them one after the other are one request with the
+resources of both, so small batches join by joining their bytes; what is too large is cut by
+`otel_forge.otlp.splitting`.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from otel_forge.settings import Signal
 
 Fragment = tuple[Any, bytes, int]
 """One record: its instrumentation scope, its bytes, and how many items it counts as (a metric: its points)."""
 
+MAX_BATCH_BYTES = 1024 * 1024
+"""A batch that has reached this size is complete, however few records it holds."""
 
+_ODD = 0x9E3779B97F4A7C15
+_MASK = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
-    """Fragments of one signal that travel in one request."""
+    """Records of one signal as the request that carries them.
 
-    __slots__ = ("fragments", "items", "size")
+    `id` is 16 hexadecimal digits, the same for every try and after a restart; `body` is uncompressed; `items` are
+    spans, log records or metric points; `created` is the wall clock in seconds; `important` says that an error is
+    among them, so that others are given up first.
+    """
 
-    def __init__(self, fragments: Sequence[Fragment]) -> None:
-        self.fragments = fragments
-        self.items = sum([items for _, _, items in fragments])
-        self.size = sum([len(data) for _, data, _ in fragments])
-
-    def by_scope(self) -> list[tuple[Any, list[bytes]]]:
-        """Return the fragments grouped by scope, in the order in which the scopes appear."""
-        groups: dict[int, tuple[Any, list[bytes]]] = {}
-        last: Any = groups
-        collected: list[bytes] = []
-        for scope, data, _ in self.fragments:
-            if scope is not last:
-                last = scope
-                collected = groups.setdefault(id(scope), (scope, []))[1]
-            collected.append(data)
-        return list(groups.values())
-
-    def halves(self) -> Sequence[Batch]:
-        """Return the batch in two parts; empty if it is a single fragment, which can't be cut."""
-        middle = len(self.fragments) // 2
-        return (Batch(self.fragments[:middle]), Batch(self.fragments[middle:])) if middle else ()
-
-
-class Outbox(Protocol):
-    """Where batches wait for their turn, the oldest first."""
-
-    def add(self, batch: Batch) -> None:
-        """Take a batch."""
-
-    def first(self) -> Batch | None:
-        """Return the batch whose turn it is; it stays until it is removed."""
-
-    def remove(self, instead: Iterable[Batch] = ()) -> None:
-        """Remove the first batch and put those in its place."""
-
-    def forget(self) -> None:
-        """Let go of what is the parent's, in a forked child."""
+    id: str
+    signal: Signal
+    body: bytes
+    items: int
+    created: float
+    important: bool = False
 
     @property
-    def items(self) -> int:
-        """How many items wait."""
+    def size(self) -> int:
+        """Bytes of the request."""
+        return len(self.body)
 
 
-class MemoryOutbox:
-    """Holds up to `capacity` bytes; beyond that the oldest batches are given up, which `dropped` is told in items."""
+class Packer:
+    """Makes batches of one signal out of fragments; `assemble` puts resource and scopes around them.
 
-    def __init__(self, capacity: int, dropped: Callable[[int], None]) -> None:
-        self._capacity = capacity
-        self._dropped = dropped
+    A forked child calls `forget`, or it would give the same ids as its parent.
+    """
+
+    def __init__(
+        self,
+        signal: Signal,
+        assemble: Callable[[Sequence[Fragment]], bytes],
+        *,
+        max_bytes: int = MAX_BATCH_BYTES,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._signal = signal
+        self._assemble = assemble
+        self._max_bytes = max_bytes
+        self._wall = wall
         self.forget()
 
     def forget(self) -> None:
-        """Be as new, as a forked child must: what is here is the parent's to deliver."""
-        self._batches: deque[Batch] = deque()
-        self._size = 0
-        self.items = 0
+        """Give other ids from now on."""
+        self._random = Random()  # noqa: S311 - told apart, not guessed
 
-    def add(self, batch: Batch) -> None:
-        """Take a batch, and make room for it if need be."""
-        self._batches.append(batch)
-        self._size += batch.size
-        self.items += batch.items
-        while self._size > self._capacity and len(self._batches) > 1:
-            items = self._batches[0].items
-            self.remove()
-            self._dropped(items)
+    def pack(self, fragments: Sequence[Fragment], *, important: bool = False) -> list[Batch]:
+        """Return `fragments` as batches, as few as their size allows."""
+        return [
+            Batch(
+                f"{self._random.getrandbits(64):016x}",
+                self._signal,
+                self._assemble(part),
+                sum([items for _, _, items in part]),
+                self._wall(),
+                important,
+            )
+            for part in self._parts(fragments)
+        ]
 
-    def first(self) -> Batch | None:
-        """Return the oldest batch, or None."""
-        return self._batches[0] if self._batches else None
+    def _parts(self, fragments: Sequence[Fragment]) -> Iterator[Sequence[Fragment]]:
+        """Cut where a part has reached the size."""
+        if fragments and sum([len(data) for _, data, _ in fragments]) <= self._max_bytes:
+            yield fragments
+            return
+        start = size = 0
+        for index, (_, data, _) in enumerate(fragments, 1):
+            size += len(data)
+            if size >= self._max_bytes:
+                yield fragments[start:index]
+                start, size = index, 0
+        if start < len(fragments):
+            yield fragments[start:]
 
-    def remove(self, instead: Iterable[Batch] = ()) -> None:
-        """Remove the oldest batch and put those in its place."""
-        gone = self._batches.popleft()
-        self._size -= gone.size
-        self.items -= gone.items
-        for batch in reversed(list(instead)):
-            self._batches.appendleft(batch)
-            self._size += batch.size
-            self.items += batch.items
+
+def part_ids(whole: str, parts: int) -> Iterable[str]:
+    """Return an id for each part of the batch `whole`: the same parts get the same ids whenever it is cut."""
+    return [f"{(int(whole, 16) * _ODD + part + 1) & _MASK:016x}" for part in range(parts)]

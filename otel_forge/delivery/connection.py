@@ -1,20 +1,18 @@
 """One keep-alive connection to an HTTP server, with a deadline that holds for all of a request.
 
 A socket's own timeout starts anew with every byte, so that a server which sends one byte a second can hold
-a request for as long as it likes. Here each wait gets what is left until the deadline, from connecting and
-the TLS handshake to the last byte read. Only the lookup of a host name, which the operating system does in
-one call, can't be cut short.
+a request for as long as it likes. Here the socket never blocks, and each wait is the business of a `Patience`,
+which knows the deadline: from the lookup of the name and the TLS handshake to the last byte read.
 
 The requests are written by hand, not by ``http.client.HTTPConnection``, whose methods other tools patch.
 """
 
 from __future__ import annotations
 
+import errno
 import io
 import os
-import select
 import socket
-import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,18 +20,16 @@ from http.client import HTTPException, HTTPMessage, HTTPResponse
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from otel_forge.delivery.lookup import Address, Lookup
+from otel_forge.delivery.patience import CutShort, DeadlinePassed, Patience, ready
+
 if TYPE_CHECKING:
     import ssl
-
-TOLERANCE = 0.02
-"""Seconds by which a deadline may be missed."""
 
 MAX_ANSWER = 65536
 """Bytes of an answer's body that are read."""
 
-
-class DeadlinePassed(TimeoutError):
-    """The time for a request is over."""
+_IN_PROGRESS = {0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR}
 
 
 @dataclass(frozen=True)
@@ -87,22 +83,15 @@ class Target:
 class Connection:
     """Sends one request after the other; not for use by several threads at a time."""
 
-    def __init__(
-        self,
-        target: Target,
-        context: Callable[[], ssl.SSLContext],
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, target: Target, context: Callable[[], ssl.SSLContext], *, lookup: Lookup | None = None) -> None:
         self._target = target
         self._context = context
-        self._clock = clock
+        self._lookup = lookup or Lookup()
         self._socket: Any = None
-        self._allowed = 0.0
         self._pid = 0
 
-    def post(self, headers: Mapping[str, str], body: bytes, deadline: float) -> Answer:
-        """Send `body` and return the answer, all before `deadline` (of the clock).
+    def post(self, headers: Mapping[str, str], body: bytes, patience: Patience) -> Answer:
+        """Send `body` and return the answer, as long as `patience` lasts.
 
         A kept connection that turns out to be closed is replaced once. Raises OSError (of which `DeadlinePassed`
         is one) or HTTPException.
@@ -110,13 +99,13 @@ class Connection:
         request = self._head(headers, len(body)) + body
         if self._is_usable():
             try:
-                return self._exchange(request, deadline)
+                return self._exchange(request, patience)
             except DeadlinePassed:
                 raise
             except (ConnectionError, HTTPException):
                 self.close()
-        self._open(deadline)
-        return self._exchange(request, deadline)
+        self._open(patience)
+        return self._exchange(request, patience)
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
@@ -124,14 +113,14 @@ class Connection:
             self._socket.close()
             self._socket = None
 
-    def _exchange(self, request: bytes, deadline: float) -> Answer:
+    def _exchange(self, request: bytes, patience: Patience) -> Answer:
         try:
-            self._send(request, deadline)
-            answer, keep = self._receive(deadline)
+            complete = self._send(request, patience)
+            answer, keep = self._receive(patience)
         except BaseException:
             self.close()
             raise
-        if not keep:
+        if not (keep and complete):
             self.close()
         return answer
 
@@ -139,10 +128,8 @@ class Connection:
         """Return whether the kept connection is this process's own and the other side has not closed it."""
         if self._socket is None:
             return False
-        if self._pid == os.getpid():
-            readable, _, _ = select.select([self._socket], [], [], 0)
-            if not readable:  # anything to read now can only be the end
-                return True
+        if self._pid == os.getpid() and not ready(self._socket, 0, reading=True):
+            return True  # anything to read now can only be the end
         self.close()
         return False
 
@@ -156,72 +143,75 @@ class Connection:
         lines.append(f"Content-Length: {length}")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 
-    def _open(self, deadline: float) -> None:
+    def _open(self, patience: Patience) -> None:
         through = self._target.proxy or self._target.url
         port = through.port or (443 if through.scheme == "https" else 80)
-        self._socket = self._connect(through.hostname or "", port, deadline)
-        self._allowed = 0.0
+        self._socket = self._connect(through.hostname or "", port, patience)
         self._pid = os.getpid()
         try:
             if self._target.proxy and self._target.secure:
-                self._tunnel(deadline)
+                self._tunnel(patience)
             if self._target.secure:
-                self._secure(deadline)
+                self._secure(patience)
         except BaseException:
             self.close()
             raise
 
-    def _connect(self, host: str, port: int, deadline: float) -> socket.socket:
+    def _connect(self, host: str, port: int, patience: Patience) -> socket.socket:
+        """Connect to the first address that answers; each of several gets its share of the time."""
         error: OSError = OSError(f"no address for {host}")
-        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            candidate = socket.socket(family, kind, protocol)
+        addresses = self._lookup.addresses(host, port, patience)
+        for index, address in enumerate(addresses):
             try:
-                candidate.settimeout(self._left(deadline))
-                candidate.connect(address)
-                candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return _connected(address, patience.share(len(addresses) - index))
+            except CutShort:
+                raise
             except OSError as failure:
-                candidate.close()
                 error = failure
-            else:
-                return candidate
         raise error
 
-    def _tunnel(self, deadline: float) -> None:
+    def _tunnel(self, patience: Patience) -> None:
         proxy = self._target.proxy
         server = f"{self._target.url.hostname}:{self._target.url.port or 443}"
         lines = [f"CONNECT {server} HTTP/1.1", f"Host: {server}"]
         if proxy is not None and proxy.username:
             lines.append(f"Proxy-Authorization: {_basic(proxy)}")
-        self._send(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace"), deadline)
-        answer = HTTPResponse(_Incoming(self._socket, lambda: self._allow(deadline)), method="CONNECT")  # type: ignore[arg-type]
+        self._send(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace"), patience)
+        answer = HTTPResponse(_Incoming(self._socket, patience), method="CONNECT")  # type: ignore[arg-type]
         answer.begin()
         if answer.status != 200:
             raise ConnectionError(f"the proxy answered {answer.status} {answer.reason}")
 
-    def _secure(self, deadline: float) -> None:
-        self._allow(deadline)
-        self._socket = self._context().wrap_socket(self._socket, server_hostname=self._target.url.hostname)
+    def _secure(self, patience: Patience) -> None:
+        self._socket = self._context().wrap_socket(
+            self._socket, server_hostname=self._target.url.hostname, do_handshake_on_connect=False
+        )
+        while True:
+            try:
+                return self._socket.do_handshake()  # type: ignore[no-any-return]
+            except OSError as error:
+                _wait_for_tls(self._socket, error, patience)
 
-    def _send(self, data: bytes, deadline: float) -> None:
-        if type(self._socket) is socket.socket:
-            self._allow(deadline)
-            self._socket.sendall(data)  # whose timeout is for all of it
-            return
+    def _send(self, data: bytes, patience: Patience) -> bool:
+        """Send `data`; return False if the other side answers before it has all of it, which can only be a refusal."""
         view = memoryview(data)
-        while view:  # over TLS it would be for each part
-            self._allow(deadline)
-            view = view[self._socket.send(view) :]
+        while view:
+            try:
+                view = view[self._socket.send(view) :]
+            except BlockingIOError:
+                if patience.either(self._socket):
+                    return False
+            except (BrokenPipeError, ConnectionResetError):
+                if ready(self._socket, 0, reading=True):
+                    return False  # why it was closed may be there to read
+                raise
+            except OSError as error:
+                _wait_for_tls(self._socket, error, patience)
+        return True
 
-    def _allow(self, deadline: float) -> None:
-        """Give the next wait what is left until `deadline`; to set it anew costs a system call."""
-        left = self._left(deadline)
-        if abs(left - self._allowed) > TOLERANCE:
-            self._socket.settimeout(left)
-            self._allowed = left
-
-    def _receive(self, deadline: float) -> tuple[Answer, bool]:
+    def _receive(self, patience: Patience) -> tuple[Answer, bool]:
         """Read an answer; also return whether the connection can be kept."""
-        response = HTTPResponse(_Incoming(self._socket, lambda: self._allow(deadline)), method="POST")  # type: ignore[arg-type]
+        response = HTTPResponse(_Incoming(self._socket, patience), method="POST")  # type: ignore[arg-type]
         response.begin()
         try:
             body = response.read(MAX_ANSWER)
@@ -231,36 +221,72 @@ class Connection:
         answer = Answer(response.status, response.reason, response.headers, body)
         return answer, complete and not response.will_close
 
-    def _left(self, deadline: float) -> float:
-        left = deadline - self._clock()
-        if left <= 0:
-            raise DeadlinePassed("timed out")
-        return left
+
+def _connected(address: Address, patience: Patience) -> socket.socket:
+    family, kind, protocol, _, place = address
+    candidate = socket.socket(family, kind, protocol)
+    try:
+        candidate.setblocking(False)
+        _raise_for(candidate.connect_ex(place), _IN_PROGRESS)
+        patience.writable(candidate)
+        _raise_for(candidate.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), {0})
+        candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except BaseException:
+        candidate.close()
+        raise
+    return candidate
+
+
+def _raise_for(code: int, fine: set[int]) -> None:
+    if code not in fine:
+        raise OSError(code, os.strerror(code))  # of the subclass that belongs to the number
+
+
+def _wait_for_tls(connection: Any, error: OSError, patience: Patience) -> None:
+    """Wait for what TLS says it needs, which for reading can be to write and the other way round; or raise `error`."""
+    kind = type(error).__name__
+    if kind == "SSLWantReadError":
+        patience.readable(connection)
+    elif kind == "SSLWantWriteError":
+        patience.writable(connection)
+    else:
+        raise error
 
 
 class _Incoming:
-    """What ``HTTPResponse`` needs of a socket: a file to read from, here one that knows the deadline."""
+    """What ``HTTPResponse`` needs of a socket: a file to read from, here one that knows how long to wait."""
 
-    def __init__(self, connection: Any, allow: Callable[[], None]) -> None:
-        self._file = io.BufferedReader(_Reader(connection, allow))
+    def __init__(self, connection: Any, patience: Patience) -> None:
+        self._file = io.BufferedReader(_Reader(connection, patience))
 
     def makefile(self, _mode: str) -> Any:
         return self._file
 
 
 class _Reader(io.RawIOBase):
-    def __init__(self, connection: Any, allow: Callable[[], None]) -> None:
+    def __init__(self, connection: Any, patience: Patience) -> None:
         super().__init__()
         self._connection = connection
-        self._allow = allow
+        self._patience = patience
+        self._waits_first = not hasattr(connection, "do_handshake")  # TLS may hold bytes that the socket has no more
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        self._allow()
-        count: int = self._connection.recv_into(buffer)
-        return count
+        while True:
+            if self._waits_first:
+                self._patience.readable(self._connection)
+            else:
+                self._patience.left()
+            try:
+                count: int = self._connection.recv_into(buffer)
+            except BlockingIOError:
+                self._patience.readable(self._connection)
+            except OSError as error:
+                _wait_for_tls(self._connection, error, self._patience)
+            else:
+                return count
 
 
 def _basic(url: SplitResult) -> str:

@@ -1,27 +1,35 @@
 """The pipeline of one signal: ring, encoding, outbox, sending.
 
     request thread       | delivery thread
-    append to the ring   | take -> settle -> encode -> batch -> outbox -> send, retry -> account
+    append to the ring   | take -> settle -> encode -> batch -> outbox (spool, if held up) -> send, retry -> account
 
-A fragment exists as bytes before it is queued for sending; that is the place for a spool on disk.
+The delivery thread empties the ring every half second and writes what is not sent at once, so that a process which is
+killed loses less than a second. While it waits for the back end it goes on doing so.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from threading import Condition
 from typing import Any
 
 from otel_forge.delivery.accounts import Accounts
-from otel_forge.delivery.batch import Fragment
+from otel_forge.delivery.batch import Fragment, Packer
 from otel_forge.delivery.courier import Courier
 from otel_forge.delivery.fork import on_fork_in_child
+from otel_forge.delivery.outbox import Outbox
+from otel_forge.delivery.patience import CutShort
 from otel_forge.delivery.ring import Ring
 from otel_forge.delivery.worker import Worker
+from otel_forge.guard import guard
 from otel_forge.settings import BatchSettings, Signal
 
-MAX_BATCH_BYTES = 1024 * 1024
-"""A batch that has reached this size is sent, however few records it holds."""
+TICK = 0.5
+"""Seconds that a record stays in the ring at the most."""
+
+SHORT_DELAY = 1.0
+"""Up to this schedule delay, in seconds, what a tick takes is sent at once: to write it first would cost as much."""
 
 TURN, LOOK_EVERY = 0.0008, 32
 """Seconds of encoding before the thread lets others have the interpreter, and the records between looks at the clock.
@@ -33,67 +41,124 @@ TURN_OF_OTHERS = 0.00005
 YIELD_EVERY, PATIENCE = 32, 32
 """A thread that appends in a loop outruns the delivery thread, which gets the interpreter only every 5 ms. So once the
 ring is three quarters full, every 32nd record lets it have a turn of some 0.1 ms. After 32 turns without a batch taken
-(the back end hangs, say) nobody waits any more."""
+nobody waits any more."""
 
-QUEUE_FULL, NOT_ENCODABLE, TOO_LATE = "queue full", "not encodable", "after the end"
+COMMIT_WAIT = 1.0
+"""Seconds that a request thread waits for its record to be on the disk, where that is asked for."""
+
+
+class Commits:
+    """Lets threads wait until what they appended is on the disk: one round serves all who came before it began."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Be as new, in a forked child."""
+        self._changed = Condition()
+        self._begun = self._done = 0
+
+    def wait(self, wake: Callable[[], object]) -> None:
+        """Wait for a round that begins from now on, one second at the most; `wake` asks for one."""
+        with self._changed:
+            wanted = self._begun + 1
+        wake()
+        with self._changed:
+            self._changed.wait_for(lambda: self._done >= wanted, COMMIT_WAIT)
+
+    def begin(self) -> None:
+        """Begin a round: what is appended from now on may not be in it."""
+        with self._changed:
+            self._begun += 1
+
+    def end(self) -> None:
+        """Say that the round is on the disk."""
+        with self._changed:
+            self._done = self._begun
+            self._changed.notify_all()
 
 
 class Pipeline:
     """Takes records of one signal by `append` and delivers them through `courier`.
 
-    The thread is woken at the interval, or when the ring is half full: two threads at work at once slow each other
-    down, by far more than what one wake-up a batch would gain.
+    The thread sends at the interval, or when the ring is half full: two threads at work at once slow each other down,
+    by far more than what one wake-up a batch would gain. While there is nothing to do it sleeps until a record comes.
+
+    `has_errors` says whether among records are some to be given up last. With `durable`, `append` returns when the
+    record is on the disk.
+    `told` is called after each round, and with True when it was the last.
     """
 
     def __init__(
         self,
         signal: Signal,
         encode: Callable[[Any], bytes],
+        packer: Packer,
+        outbox: Outbox,
         courier: Courier,
         accounts: Accounts,
         batch: BatchSettings,
         *,
+        has_errors: Callable[[Iterable[Any]], bool] = lambda records: False,
+        durable: bool = False,
+        told: Callable[[bool], object] = lambda is_over: None,
         prepare_thread: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
-        max_batch_bytes: int = MAX_BATCH_BYTES,
     ) -> None:
         self._signal = signal
         self._encode = encode
+        self._packer = packer
+        self._outbox = outbox
         self._courier = courier
         self._accounts = accounts
+        self._has_errors = has_errors
         self._most = batch.max_export_batch_size
-        self._most_bytes = max_batch_bytes
+        delay = batch.schedule_delay / 1000
+        self._tick = min(TICK, delay)
+        self._delay = delay if delay > SHORT_DELAY else 0.0
+        self._told = told
         self._clock = clock
-        self._lost = 0
-        self._in_hand = 0
         self._crowd = batch.max_queue_size * 3 // 4
-        self._patience = PATIENCE
+        self._half = max(batch.max_export_batch_size, batch.max_queue_size // 2)
+        self._commits = Commits() if durable else None
         self._worker = Worker(
-            signal,
-            self._deliver,
-            batch.schedule_delay / 1000,
-            pause=lambda: courier.wait,
-            prepare=prepare_thread,
-            finish=courier.close,
-            clock=clock,
+            signal, self._deliver, self._pause, prepare=prepare_thread, finish=self._finish, clock=clock
         )
         self._ring = Ring(
             batch.max_queue_size,
-            max(batch.max_export_batch_size, batch.max_queue_size // 2),
-            on_first=self._worker.start,
+            self._half,
+            on_first=self._worker.rouse,
             on_batch=self._wake,
-            dropped=self._overflowed,
+            is_important=lambda record: has_errors((record,)),
             give_way=lambda: time.sleep(TURN_OF_OTHERS),
         )
-        self.append: Callable[[Any], object] = self._ring.append
+        self.append: Callable[[Any], object] = self._append_durably if durable else self._ring.append
         """Take one record, from any thread."""
-        accounts.watch(signal, lambda: (len(self._ring) + self._in_hand, courier.held))
+        accounts.attach(signal, self._ring)
+        self._renew()
         on_fork_in_child(self._forget)
+
+    def _renew(self) -> None:
+        self._lost = 0
+        self._patience = PATIENCE
+        self._is_resting = True
+        self._next_take = self._since = 0.0
 
     def _forget(self) -> None:
         self._ring.forget()
+        self._outbox.forget()
         self._courier.forget()
-        self._in_hand = self._lost = 0
+        self._packer.forget()
+        if self._commits is not None:
+            self._commits.forget()
+        self._renew()
+
+    # -- on any thread ---------------------------------------------------------------------------------------------
+
+    def _append_durably(self, record: Any) -> None:
+        self._ring.append(record)
+        if self._commits is not None and not self._worker.is_closed:
+            self._commits.wait(self._worker.rouse)
 
     def _wake(self) -> None:
         """Wake the delivery thread, on the thread of a request; if it falls behind, let it have a turn."""
@@ -103,6 +168,15 @@ class Pipeline:
             self._patience -= 1
             time.sleep(TURN_OF_OTHERS)
 
+    @property
+    def _left(self) -> int:
+        """Items that are neither delivered nor given up, but for what only lies on the disk of a closed pipeline."""
+        return self._accounts.of(self._signal).held
+
+    @property
+    def _all_lost(self) -> int:
+        return self._lost + self._ring.turned_away + self._outbox.lost
+
     def flush(self, timeout: float) -> bool:
         """Deliver what was taken so far within `timeout` seconds.
 
@@ -110,44 +184,124 @@ class Pipeline:
         """
         if self._worker.is_closed:
             return False
-        if not (self._ring or self._in_hand or self._courier.held):
+        if not self._left:
             return True
-        lost = self._lost + self._courier.lost
-        return self._worker.flush(timeout) and lost == self._lost + self._courier.lost
+        lost = self._all_lost
+        return self._worker.flush(timeout) and lost == self._all_lost
 
     def close(self, timeout: float) -> bool:
         """Deliver what is left within `timeout` seconds and stop; return whether all of it was taken.
 
-        What could not be delivered stays in the accounts as held. Records that come later are dropped, counted.
+        What could not be delivered is in the spool then, and in the accounts as held. Records that come later are
+        dropped, counted.
         """
-        left = len(self._ring) + self._in_hand + self._courier.held
-        done = self._worker.close(timeout if left else 0)
+        left = self._left
+        done = self._worker.close(timeout, launch=left > 0)
         self._ring.shut()
         return done or not left
 
-    def _deliver(self, deadline: float | None) -> bool:
-        """Do one round in the delivery thread; return whether nothing is left of what was there when it began."""
-        to_take = len(self._ring)
-        while to_take > 0:
-            to_take -= self._take_batch()
-        return self._courier.deliver(deadline, self._keep_up) if deadline is None else self._courier.deliver(deadline)
+    # -- on the delivery thread ------------------------------------------------------------------------------------
 
-    def _keep_up(self) -> bool:
-        """Take what has come while a batch was sent, so that the ring does not overflow; stop if somebody flushes."""
-        while len(self._ring) >= self._most and not self._worker.is_awaited:
-            self._take_batch()
+    def _pause(self) -> float | None:
+        """Return the seconds until there is something to do; None if only a record can bring it."""
+        waits = [] if self._is_resting else [self._next_take - self._clock()]
+        if self._outbox.backlog:
+            waits.append(self._courier.wait or self._tick)
+        if self._outbox.until_sweep is not None:
+            waits.append(self._outbox.until_sweep)
+        return max(min(waits), 0.0) if waits else None
+
+    def _deliver(self, deadline: float | None) -> bool:
+        """Do one round; return whether nothing is left of what was there when it began."""
+        self._outbox.sweep()
+        if deadline is None and self._is_resting and self._ring:
+            self._is_resting = False
+            self._since = self._clock()
+            self._next_take = self._since + self._tick
+        if self._must_take(deadline):
+            self._take()
+        done = self._send(deadline)
+        self._outbox.keep(everything=True)
+        self._rest()
+        self._told(False)
+        return done
+
+    def _must_take(self, deadline: float | None) -> bool:
+        if deadline is not None or self._commits is not None or len(self._ring) >= self._half:
+            return True
+        return not self._is_resting and self._clock() >= self._next_take
+
+    def _send(self, deadline: float | None) -> bool:
+        if deadline is None:
+            now = self._clock()
+            due = self._outbox.fresh_items >= self._most or now - self._since >= self._delay
+            if due:
+                self._since = now
+            return self._courier.deliver(due=due, idle=self._meanwhile, go_on=self._go_on)
+        if self._worker.send_by is not None:
+            deadline = min(deadline, self._worker.send_by)
+        return self._courier.deliver(deadline, idle=self._meanwhile)
+
+    def _rest(self) -> None:
+        """Sleep until a record comes, if nothing is there and nothing is to be sent for the first time."""
+        if not self._is_resting and not self._outbox.fresh_items and not self._ring:
+            self._is_resting = self._ring.rest()
+
+    def _go_on(self) -> bool:
+        """Take what has come while a request was on its way; stop if somebody flushes."""
+        if len(self._ring) >= self._most:
+            self._take(whole=True)
         return not self._worker.is_awaited
 
+    def _meanwhile(self) -> None:
+        """Do what is to be done while a request is on its way; raises CutShort if there is no time left for that."""
+        closing = self._worker.is_closed
+        with guard(f"keeping {self._signal} while the back end is waited for"):
+            if self._ring and (closing or self._commits is not None or self._is_time_to_take()):
+                self._take()
+            self._outbox.keep(everything=closing)
+        if self._worker.send_by is not None and self._clock() >= self._worker.send_by:
+            raise CutShort
+
+    def _is_time_to_take(self) -> bool:
+        return len(self._ring) >= self._most or self._clock() >= self._next_take
+
+    def _take(self, *, whole: bool = False) -> None:
+        """Encode what is in the ring, or as many `whole` batches as it has, and put it into the outbox."""
+        if self._commits is not None:
+            self._commits.begin()
+            whole = False
+        to_take = len(self._ring)
+        while to_take >= (self._most if whole else 1):
+            to_take -= self._take_batch()
+        self._next_take = self._clock() + self._tick
+        if self._commits is not None:
+            self._outbox.keep(everything=True)
+            self._commits.end()
+
     def _take_batch(self) -> int:
-        """Encode the next records into one batch; return how many were taken."""
+        """Encode the next records, as many as one request may have; return how many were taken."""
         self._patience = PATIENCE
+        hand = self._accounts.hand(self._signal)
+        self._ring.take(self._most, hand)
+        taken = len(hand)
+        important = self._is_important(hand)
+        fragments = self._encoded(hand)
+        lost = taken - len(fragments)
+        batches = self._packer.pack(fragments, important=important)
+        size = sum([batch.size for batch in batches])
+        self._accounts.accept(self._signal, len(fragments), size, unencodable=lost)
+        self._lost += lost
+        for batch in batches:
+            self._outbox.add(batch)
+        return taken or 1
+
+    def _encoded(self, records: Iterable[Any]) -> list[Fragment]:
+        """Return the fragments of those records that can be encoded."""
         fragments: list[Fragment] = []
-        size = taken = lost = 0
         encode = self._encode
         turn_ends = time.monotonic() + TURN
-        for record in self._ring.take(self._most):
-            taken += 1
-            self._in_hand = taken
+        for number, record in enumerate(records, 1):
             try:
                 record.settle()
                 data = encode(record)
@@ -155,28 +309,23 @@ class Pipeline:
                 data = _again(encode, record)
             if data:
                 fragments.append((record.scope, data, 1))
-                size += len(data)
-            else:
-                lost += 1
-            if size >= self._most_bytes:
-                break
-            if not taken % LOOK_EVERY and time.monotonic() > turn_ends:
+            if not number % LOOK_EVERY and time.monotonic() > turn_ends:
                 self._ring.ask_for_turn()
                 time.sleep(TURN_OF_OTHERS)
                 self._ring.end_wait()
                 turn_ends = time.monotonic() + TURN
-        self._accounts.created(self._signal, taken)
-        self._in_hand = 0
-        self._courier.add(fragments)
-        if lost:
-            self._lost += lost
-            self._accounts.dropped(self._signal, NOT_ENCODABLE, lost)
-        return taken or 1
+        return fragments
 
-    def _overflowed(self, items: int) -> None:
-        self._lost += items
-        self._accounts.created(self._signal, items)
-        self._accounts.dropped(self._signal, TOO_LATE if self._worker.is_closed else QUEUE_FULL, items)
+    def _is_important(self, records: Iterable[Any]) -> bool:
+        try:
+            return self._has_errors(records)
+        except Exception:  # noqa: BLE001 - no such record as is known: nothing to be kept for
+            return False
+
+    def _finish(self) -> None:
+        self._outbox.close()
+        self._courier.close()
+        self._told(True)
 
 
 def _again(encode: Callable[[Any], bytes], record: Any) -> bytes:

@@ -1,37 +1,90 @@
 """The ring between the request threads and the delivery thread: bounded, exact, and without a lock.
 
 A request thread appends to a deque and looks at its length, nothing more. Only when the ring is crowded
-does it do anything else: ring the bell of the delivery thread, or, when the ring is full, drop the oldest
-record and count it. What is relied on is that ``append`` and ``popleft`` of a deque are atomic, which
-CPython promises, with the global lock or without.
+does it do anything else: ring the bell of the delivery thread, or, when the ring is full, make room. The oldest record
+goes, but never an error before what is none: an important record that has become the oldest is set aside, in a deque a
+quarter as large as the ring, and only when that is full as well do the oldest of all go. So each record is looked at
+once, at most, and those set aside are the first that the delivery thread takes.
+
+Every step of a record is one call into C, which neither a switch of threads nor a signal handler can cut in two: from
+one deque to another (`_move`), or out of the ring and into a count (`_discard`). So the record is always in exactly
+one place, and a reading (`waiting`) that looks at all places in one such call sees each record once, without a lock.
+What is relied on is that ``append`` and ``popleft`` of a deque are atomic, which CPython promises with the global lock
+or without, and for exact readings while records move, the global lock.
 
 The bound may be exceeded for an instant by as many records as there are threads appending.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import repeat, starmap
+from operator import length_hint
 from typing import Any
+
+from otel_forge.delivery.accounts import Waiting
+
+SET_ASIDE = 4
+"""One part in so many of the ring's capacity is for important records that would have to go."""
+
+
+class Count:
+    """A count that any thread may raise by a single call into C: ``raise_by_one()``.
+
+    The count is what an almost endless `repeat` has given out: the one iterator that tells how much of it is left.
+    """
+
+    __slots__ = ("_left", "raise_by_one")
+
+    def __init__(self) -> None:
+        self._left = repeat(None, sys.maxsize)
+        self.raise_by_one = self._left.__next__
+
+    def discard(self, source: deque[Any], most: int) -> None:
+        """Throw away the oldest `most` records of `source`, or as many as there are, and count each as it goes."""
+        with suppress(IndexError):
+            _swallow(zip(starmap(source.popleft, repeat((), most)), self._left, strict=False))
+
+    @property
+    def value(self) -> int:
+        """How many it is."""
+        return sys.maxsize - length_hint(self._left)
+
+
+_swallow = deque[Any](maxlen=0).extend
+
+
+def _move(source: deque[Any], target: deque[Any], most: int) -> None:
+    """Move the oldest `most` records, or as many as there are."""
+    with suppress(IndexError):
+        target.extend(starmap(source.popleft, repeat((), most)))
 
 
 class Ring:
     """Takes records from any thread; `on_first` is called until it returns True, `on_batch` when a batch is there.
 
-    `dropped` is told how many of the oldest records had to go. `give_way` lets the delivery thread have the
+    `is_important` is asked about a record that would have to go. `give_way` lets the delivery thread have the
     interpreter, on the thread of a request; the next append does so after `ask_for_turn`.
     """
 
     __slots__ = (
         "_alarm",
+        "_aside",
         "_asked",
         "_batch",
         "_capacity",
-        "_dropped",
+        "_full",
         "_give_way",
+        "_is_important",
+        "_late",
+        "_most_aside",
         "_on_batch",
         "_on_first",
         "_records",
+        "_shut",
         "_started",
     )
 
@@ -42,19 +95,21 @@ class Ring:
         *,
         on_first: Callable[[], bool],
         on_batch: Callable[[], None],
-        dropped: Callable[[int], None],
+        is_important: Callable[[Any], bool] = lambda record: False,
         give_way: Callable[[], None] = lambda: None,
     ) -> None:
         self._records: deque[Any] = deque()
+        self._aside: deque[Any] = deque()
         self._capacity = capacity
+        self._most_aside = capacity // SET_ASIDE
         self._batch = min(batch, capacity)
         self._on_first = on_first
         self._on_batch = on_batch
-        self._dropped = dropped
+        self._is_important = is_important
         self._give_way = give_way
+        self._full, self._late = Count(), Count()
         self._alarm = 1
-        self._started = False
-        self._asked = False
+        self._started = self._shut = self._asked = False
 
     def append(self, record: Any) -> None:
         """Take `record`; this is all of delivery that a request thread sees."""
@@ -64,6 +119,9 @@ class Ring:
             self._crowded()
 
     def _crowded(self) -> None:
+        if self._shut:
+            self._discard_all()
+            return
         if not self._started and self._on_first():
             self._started = True
             self._alarm = self._batch
@@ -72,28 +130,54 @@ class Ring:
             self._give_way()
         records = self._records
         if len(records) > self._capacity:
-            self._drop_oldest()
+            self._make_room()
         if len(records) >= self._batch:
             self._on_batch()
 
-    def _drop_oldest(self) -> None:
-        dropped = 0
-        while len(self._records) > self._capacity:
-            try:
-                self._records.popleft()
-            except IndexError:
-                break
-            dropped += 1
-        self._dropped(dropped)
+    def _make_room(self) -> None:
+        records, aside = self._records, self._aside
+        while len(records) > self._capacity:
+            if len(aside) < self._most_aside and self._is_oldest_important():
+                _move(records, aside, 1)
+            else:
+                self._full.discard(records, 1)
 
-    def take(self, most: int) -> Iterator[Any]:
-        """Yield up to `most` records, the oldest first, each taken as it is yielded."""
-        popleft = self._records.popleft
-        for _ in range(most):
-            try:
-                yield popleft()
-            except IndexError:
-                return
+    def _is_oldest_important(self) -> bool:
+        """Ask about the oldest record. Another thread may take it meanwhile; then the next goes by its answer."""
+        try:
+            return self._is_important(self._records[0])
+        except Exception:  # noqa: BLE001 - gone meanwhile, or no such record as is known: nothing to be kept for
+            return False
+
+    def _discard_all(self) -> None:
+        self._late.discard(self._aside, len(self._aside))
+        self._late.discard(self._records, len(self._records))
+
+    def take(self, most: int, hand: deque[Any]) -> deque[Any]:
+        """Move records into `hand` until it holds `most`, and return it: those set aside first, then the oldest."""
+        _move(self._aside, hand, most - len(hand))
+        _move(self._records, hand, most - len(hand))
+        return hand
+
+    def waiting(self, hand: deque[Any]) -> Waiting:
+        """Return, of one instant, how many records wait in the ring and in `hand`, and how many were turned away."""
+        places = (self._records, self._aside, hand)
+        while True:
+            full, late = self._full.value, self._late.value
+            waiting = sum(tuple(map(len, places)))
+            if full == self._full.value and late == self._late.value:
+                return Waiting(waiting, full, late)
+
+    @property
+    def turned_away(self) -> int:
+        """How many records were dropped so far, for want of room or because they came after the end."""
+        return self._full.value + self._late.value
+
+    def rest(self) -> bool:
+        """Call `on_first` with the next record again; return whether the ring is empty, so that one may wait for it."""
+        self._started = False
+        self._alarm = 1
+        return not self
 
     def ask_for_turn(self) -> None:
         """Have the next append give way: the delivery thread waits for the interpreter.
@@ -108,20 +192,22 @@ class Ring:
         """Take back `ask_for_turn`."""
         self._asked = False
         self._alarm = self._batch
-        if not (self._started and self._capacity):  # shut or forgotten, perhaps in this instant
+        if self._shut or not self._started:  # or forgotten, perhaps in this instant
             self._alarm = 1
 
     def shut(self) -> None:
         """Drop every record from now on, and what is still here as soon as another comes."""
-        self._capacity = 0
+        self._shut = True
         self._alarm = 1
 
     def forget(self) -> None:
         """Be as new, as a forked child must: what is here is the parent's to deliver."""
         self._records.clear()
-        self._alarm = 1
+        self._aside.clear()
+        self._full, self._late = Count(), Count()
         self._started = False
         self._asked = False
+        self._alarm = 1
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._records) + len(self._aside)

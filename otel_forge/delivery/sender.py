@@ -11,12 +11,14 @@ import re
 import socket
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException, RemoteDisconnected
 from typing import TYPE_CHECKING, Any
 
 from otel_forge.delivery.answers import Outcome, Verdict, outcome_of
-from otel_forge.delivery.connection import Connection, DeadlinePassed, Target
+from otel_forge.delivery.connection import Connection, Target
+from otel_forge.delivery.lookup import Lookup
+from otel_forge.delivery.patience import SLICE, CutShort, Patience, nothing
 from otel_forge.settings import OtlpSettings
 from otel_forge.version import VERSION
 
@@ -24,7 +26,15 @@ if TYPE_CHECKING:
     import ssl
 
 _LINE_BREAKS = re.compile(r"[\r\n\0]")
-_SET_BY_US = {"host", "content-length", "content-type", "content-encoding", "transfer-encoding", "connection"}
+_SET_BY_US = {
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "host",
+    "idempotency-key",
+    "transfer-encoding",
+}
 
 
 class Sender:
@@ -35,22 +45,38 @@ class Sender:
         otlp: OtlpSettings,
         *,
         proxies: Mapping[str, str] | None = None,
+        lookup: Lookup | None = None,
+        at_a_time: float = SLICE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         target = Target.of(otlp.endpoint, *(proxies_of_environment() if proxies is None else (proxies, _never)))
         self.address = target.address
-        self._connection = Connection(target, lambda: tls_context(otlp), clock=clock)
+        self._connection = Connection(target, lambda: tls_context(otlp), lookup=lookup)
         self._headers = _headers(otlp)
         self._compress = _COMPRESSIONS.get(otlp.compression)
         self._timeout = otlp.timeout
+        self._at_a_time = at_a_time
         self._clock = clock
 
-    def send(self, body: bytes, timeout: float | None = None) -> Outcome:
-        """Send one serialized request within the settings' timeout, or `timeout` seconds if that is less."""
+    def send(
+        self,
+        body: bytes,
+        timeout: float | None = None,
+        *,
+        ids: Sequence[str] = (),
+        idle: Callable[[], object] = nothing,
+    ) -> Outcome:
+        """Send one serialized request within the settings' timeout, or `timeout` seconds if that is less.
+
+        `ids` are those of the batches in it, by which the other side can tell what it has already; `idle` is called
+        again and again while there is nothing to do but wait.
+        """
         deadline = self._clock() + (self._timeout if timeout is None else min(timeout, self._timeout))
+        patience = Patience(deadline, idle, clock=self._clock, at_a_time=self._at_a_time)
+        headers = {**self._headers, "Idempotency-Key": ",".join(ids)} if ids else self._headers
         try:
             data = body if self._compress is None else self._compress(body)
-            answer = self._connection.post(self._headers, data, deadline)
+            answer = self._connection.post(headers, data, patience)
             return outcome_of(answer.status, answer.phrase, answer.headers, answer.body)  # type: ignore[arg-type]
         except Exception as error:  # noqa: BLE001 - whatever happened, the data is still here
             self._connection.close()
@@ -111,7 +137,9 @@ def tls_context(otlp: OtlpSettings) -> ssl.SSLContext:
 
 def in_words(error: Exception) -> str:
     """Return what went wrong in a few words."""
-    if isinstance(error, DeadlinePassed | TimeoutError):
+    if isinstance(error, CutShort):
+        return "no time left at exit"
+    if isinstance(error, TimeoutError):
         return "timed out"
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"

@@ -1,17 +1,28 @@
 """The delivery thread of one signal: started when first needed, woken by a bell, gone in a forked child.
 
 The bell is a lock used as a flag: ringing it never waits, so a request thread or a signal handler may.
+
+gevent may replace threads by greenlets after this module was imported, and even after a `Worker` was made. So the bell
+is made where the thread is, from what ``threading`` offers then: a greenlet that waits for a true lock would stop all
+others. For the same reason nobody ever waits for the gate, behind which the thread is started.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from threading import Event, Lock, Thread
 
 from otel_forge.delivery.fork import on_fork_in_child
+from otel_forge.delivery.parallel import wait
 from otel_forge.guard import guard
+
+_LONGEST_PAUSE = 3600.0
+"""Seconds; a lock can't be waited for much longer than that at a time."""
+
+SAVING_TIME = 0.3
+"""Of the seconds for closing, those kept for writing what could not be sent; at most a third of them."""
 
 
 class Flush:
@@ -19,32 +30,30 @@ class Flush:
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
-        self.done = Event()
+        self.done = threading.Event()
         self.succeeded = False
 
 
 class Worker:
-    """Calls `work` in a thread of its own every `interval` seconds and whenever the bell rings.
+    """Calls `work` in a thread of its own after each `pause` and whenever the bell rings.
 
     ``work(deadline)`` gathers and delivers; a deadline means that somebody waits for it, and that everything is to be
-    tried until then. It returns whether nothing is left. `pause` gives the seconds to wait at the most instead of
-    `interval`, where that is less and more than nothing.
+    tried until then. It returns whether nothing is left. ``pause()`` gives the seconds until there is something to do;
+    None if only the bell can tell.
     """
 
     def __init__(
         self,
         name: str,
         work: Callable[[float | None], bool],
-        interval: float,
+        pause: Callable[[], float | None],
         *,
-        pause: Callable[[], float] = lambda: 0.0,
         prepare: Callable[[], None] = lambda: None,
         finish: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
         self._work = work
-        self._interval = interval
         self._pause = pause
         self._prepare = prepare
         self._finish = finish
@@ -54,28 +63,43 @@ class Worker:
 
     def _renew(self) -> None:
         """Be as new; in a forked child the thread does not exist and its locks may be held for ever."""
-        self._gate = Lock()
-        self._bell = Lock()
-        self._bell.acquire()
+        self._gate = threading.Lock()
+        self._end_gate = threading.Lock()
+        self._bell = threading.Lock()
         self._rung = False
-        self._thread: Thread | None = None
+        self._thread: threading.Thread | None = None
         self._flushes: list[Flush] = []
-        self._closing = False
+        self._ended = threading.Event()
+        self.send_by: float | None = None
+        """Until when (of the clock) requests may take at the end, so that time is left to write; None before."""
 
     def start(self) -> bool:
-        """Start the thread, unless it runs or all is over; return whether it runs. Never raises."""
-        with self._gate:
-            if self._thread is None and not self._closing:
-                self._launch()
-            return self._thread is not None
+        """Start the thread, unless it runs or all is over; return whether it runs. Never raises, never waits."""
+        if self._thread is None and not self.is_closed:
+            self._launch()
+        return self._thread is not None
+
+    def rouse(self) -> bool:
+        """Start the thread or wake it; return whether it runs. Never raises, never waits."""
+        if self._thread is None:
+            return self.start()
+        self.ring()
+        return True
 
     def _launch(self) -> None:
-        thread = Thread(target=self._run, name=f"otel-forge-{self._name}", daemon=True)
+        if not self._gate.acquire(blocking=False):
+            return  # somebody else does it
         try:
-            thread.start()
+            if self._thread is None:
+                self._bell = threading.Lock()  # rung: there is something to do
+                self._rung = True
+                thread = threading.Thread(target=self._run, name=f"otel-forge-{self._name}", daemon=True)
+                thread.start()
+                self._thread = thread
         except RuntimeError:  # no thread can be had, or the interpreter is going down: the next record tries again
-            return
-        self._thread = thread
+            pass
+        finally:
+            self._gate.release()
 
     def ring(self) -> None:
         """Wake the thread; costs nearly nothing when it is awake already."""
@@ -91,26 +115,26 @@ class Worker:
         self._flushes.append(request)
         self.start()
         self.ring()
-        request.done.wait(timeout)
+        wait(request.done, request.deadline, self._clock)
         return request.succeeded
 
-    def close(self, timeout: float) -> bool:
+    def close(self, timeout: float, *, launch: bool = True) -> bool:
         """Deliver what is left within `timeout` seconds and end the thread; return whether all was delivered.
 
-        With a timeout of 0 nothing is tried, and nobody waits for the thread.
+        A thread that never started does so now, unless `launch` is False.
         """
+        if not self._end_gate.acquire(blocking=False):
+            return False
         request = Flush(self._clock() + timeout)
-        with self._gate:
-            if self._closing:
-                return False
-            if timeout > 0:
-                self._flushes.append(request)
-                if self._thread is None:
-                    self._launch()
-            self._closing = True
-        self.ring()
-        if timeout > 0:
-            request.done.wait(timeout)
+        self._flushes.append(request)
+        self.send_by = request.deadline - min(SAVING_TIME, timeout / 3)
+        if self._thread is None and launch:
+            self._launch()
+        if self._thread is not None:
+            self.ring()
+            wait(self._ended, request.deadline, self._clock)
+        elif launch:  # no thread can be had any more
+            self._end()
         return request.succeeded
 
     @property
@@ -121,20 +145,26 @@ class Worker:
     @property
     def is_closed(self) -> bool:
         """Whether `close` was called."""
-        return self._closing
+        return self.send_by is not None
 
     def _run(self) -> None:
         with guard(f"preparing the {self._name} thread"):
             self._prepare()
         bell = self._bell
-        while bell is self._bell:
-            bell.acquire(timeout=min(self._interval, self._pause() or self._interval))
+        while bell is self._bell and not self.is_closed:
+            pause = self._pause()
+            bell.acquire(timeout=-1 if pause is None else min(pause, _LONGEST_PAUSE))
             self._rung = False
-            self._round()
-            if self._closing and not self._flushes:
-                break
+            if not self.is_closed:
+                self._round()
+        if bell is self._bell:
+            self._end()
+
+    def _end(self) -> None:
+        self._round()
         with guard(f"ending the {self._name} thread"):
             self._finish()
+        self._ended.set()
 
     def _round(self) -> None:
         flushes = []

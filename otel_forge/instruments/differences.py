@@ -82,9 +82,9 @@ DIFFERENCES: tuple[Difference, ...] = (
         "entry",
         "flask",
         "The span starts when Flask has matched the route; samplers see the route, WSGI middleware is outside.",
-        "The span starts at the WSGI entry, and stack traces begin there; samplers see the method as the name, and no "
-        "route yet. Excluded URLs and http.server.active_requests are decided by what the server passed, before any "
-        "ProxyFix.",
+        "The span starts at the WSGI entry, and stack traces begin there; samplers and processors see the method as "
+        "the name then, and no route yet. The name is completed with the response. Excluded URLs and "
+        "http.server.active_requests are decided by what the server passed, before any ProxyFix.",
         "What middleware and before_request functions do is part of the request.",
     ),
     Difference(
@@ -136,6 +136,44 @@ DIFFERENCES: tuple[Difference, ...] = (
         "A SERVER_PORT that is no number (a Unix socket), or a status without a reason, raises into the server.",
         "What cannot be read is left out.",
         "Telemetry never breaks the application.",
+    ),
+    Difference(
+        "set-by-hook",
+        "flask",
+        "What a request hook sets is overwritten where the instrumentation sets the same attribute, and what a view "
+        "sets by the attributes of the response.",
+        "What hooks and views set stays.",
+        "Whoever sets an attribute wants to see it.",
+    ),
+    Difference(
+        "variables",
+        "flask, requests",
+        "Captured headers of servers and OTEL_PYTHON_INSTRUMENTATION_HTTP_CAPTURE_ALL_METHODS are read at every "
+        "request.",
+        "All variables are read when the library is instrumented.",
+        "The environment does not change while a program runs.",
+    ),
+    Difference(
+        "empty-pattern",
+        "flask, requests",
+        "A comma at the end of a list is one more pattern, an empty one, which fits everything: all URLs are "
+        "excluded, or all captured headers hidden.",
+        "Empty items of a list are left out.",
+        "A slip of the pen must not turn telemetry off.",
+    ),
+    Difference(
+        "bad-pattern",
+        "flask, requests",
+        "A pattern that is no regular expression raises: the library is not instrumented, or every request fails.",
+        "One line says so, and the other patterns hold.",
+        "Telemetry never breaks the application.",
+    ),
+    Difference(
+        "header-bytes",
+        "requests",
+        "A captured header whose value is bytes becomes a list of numbers.",
+        "It becomes text.",
+        "Values of headers are text to whoever reads them.",
     ),
     Difference(
         "peer-ip",

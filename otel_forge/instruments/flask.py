@@ -38,8 +38,9 @@ from otel_forge.instruments.http import (
     guarded,
     span_name,
 )
-from otel_forge.instruments.server_attributes import Kind, own_attributes, request_attributes
+from otel_forge.instruments.server_attributes import Kind, own_attributes, request_attributes, response_attributes
 from otel_forge.instruments.wsgi_body import Body, end_with_file, is_file, is_ready
+from otel_forge.otlp.attributes import fixed_attributes
 from otel_forge.sdk.current import SPAN_KEY, attach, current_context
 from otel_forge.sdk.span import LeanSpan
 
@@ -77,12 +78,8 @@ class FlaskInstrument:
         self._environ = environ
         self.request_hook: Hook | None = None
         self.response_hook: Hook | None = None
-        self._excluded = excluded_pattern(environ, _LIBRARY)
         self._excluded_of_app: WeakKeyDictionary[flask.Flask, re.Pattern[str] | None] = WeakKeyDictionary()
-        self.methods = Methods(environ)
-        self.known_methods = self.methods.known
-        self.request_headers, self.response_headers = captured_headers(environ, "server")
-        self.captures_headers = bool(self.request_headers or self.response_headers)
+        self._core: Core | None = None
         self._restore: list[tuple[str, Any, Any]] = []
         self.adopt(
             request_hook=request_hook,
@@ -101,11 +98,18 @@ class FlaskInstrument:
         enable_commenter: bool = True,
         commenter_options: Mapping[str, bool] | None = None,
     ) -> None:
-        """Take options over, from a program that calls upstream's instrumentor while this instrument is active."""
+        """Take options over, from a program that calls upstream's instrumentor while this instrument is active.
+
+        As there, hooks that were given stay, and the variables are read again.
+        """
+        environ = self._environ
         self.request_hook = guarded(request_hook, _REQUEST_HOOK) or self.request_hook
         self.response_hook = guarded(response_hook, _RESPONSE_HOOK) or self.response_hook
-        if excluded_urls is not None:
-            self._excluded = excluded_pattern(self._environ, _LIBRARY, excluded_urls)
+        self.methods = Methods(environ)
+        self.known_methods = self.methods.known
+        self.request_headers, self.response_headers = captured_headers(environ, "server")
+        self.captures_headers = bool(self.request_headers or self.response_headers)
+        self._excluded = excluded_pattern(environ, _LIBRARY, excluded_urls)
         self.may_exclude = self._excluded is not None or bool(self._excluded_of_app)
         self.base_context = Context({_TAGS_KEY: _Tags(commenter_options or {})} if enable_commenter else {})
         if self._restore:
@@ -139,6 +143,19 @@ class FlaskInstrument:
         """Patch Flask; every request from now on is recorded in `core`."""
         if self._restore:
             return
+        if core is not self._core:
+            self._record_in(core)
+        self._patch("__call__", self._calling(flask.Flask.__call__))
+        self._patch("wsgi_app", self._calling(flask.Flask.wsgi_app))
+        asked = next(name for name in _ASKED_ABOUT_EXCEPTIONS if hasattr(flask.Flask, name))
+        self._patch(asked, _noting(getattr(flask.Flask, asked)))
+        self._patch_for_hook()
+        self._restore.append((_UPSTREAM_MARK, None, True))
+        setattr(flask.Flask, _UPSTREAM_MARK, True)
+
+    def _record_in(self, core: Core) -> None:
+        """Open the tracer and the instruments of `core`; the same ones serve if recording is switched off and on."""
+        self._core = core
         self.tracer = core.tracer(_LIBRARY, SCHEMA_URL)
         who = scope(_LIBRARY, SCHEMA_URL)
         self._duration = core.metrics.histogram(
@@ -150,13 +167,6 @@ class FlaskInstrument:
         )
         self.active = Bounded(_MOST_KINDS)
         self.kinds = Bounded(_MOST_KINDS)
-        self._patch("__call__", self._calling(flask.Flask.__call__))
-        self._patch("wsgi_app", self._calling(flask.Flask.wsgi_app))
-        asked = next(name for name in _ASKED_ABOUT_EXCEPTIONS if hasattr(flask.Flask, name))
-        self._patch(asked, _noting(getattr(flask.Flask, asked)))
-        self._patch_for_hook()
-        self._restore.append((_UPSTREAM_MARK, None, True))
-        setattr(flask.Flask, _UPSTREAM_MARK, True)
 
     def uninstrument(self) -> None:
         """Put Flask back as it was, unless somebody else has patched it on top; then only stop recording."""
@@ -222,7 +232,13 @@ class FlaskInstrument:
         return pattern is not None and pattern.search(get_current_url(environ)) is not None
 
     def start(
-        self, app: flask.Flask, environ: dict[str, Any], previous: Context, method: str, started: int
+        self,
+        request: _Request,
+        app: flask.Flask,
+        environ: dict[str, Any],
+        previous: Context,
+        method: str,
+        started: int,
     ) -> tuple[Any, Context]:
         """Start the span of a request that brings a context, or that a sampler or processor wants to see."""
         if self.may_exclude and self._excludes(app, environ):
@@ -235,10 +251,12 @@ class FlaskInstrument:
         self.w3c = carrier.w3c_propagator()
         name = span_name(method)
         if self.tracer.is_short:
-            span = self.tracer.begin(name, context, kind, {}, None, started)
+            span = self.tracer.begin(name, context, kind, {}, request, started)
         else:
             attributes = request_attributes(environ, method)
             span = self.tracer.start_span(name, context, kind, attributes, start_time=started)
+            if type(span) is LeanSpan:
+                span.fixed = request
         return span, Context({**context, **self.base_context, SPAN_KEY: span})
 
     def kind_of(self, key: tuple[Any, ...], error: BaseException | None) -> Kind:
@@ -308,11 +326,11 @@ class _Request:
             and get_global_textmap() is instrument.w3c
             and not instrument.may_exclude
         ):
-            self.span = tracer.begin(method, carrier.NOTHING, _SERVER, {}, None, started)
+            self.span = tracer.begin(method, carrier.NOTHING, _SERVER, {}, self, started)
             self.context = context = Context(instrument.base_context)
             _set(context, SPAN_KEY, self.span)
         else:
-            self.span, self.context = instrument.start(app, environ, previous, method, started)
+            self.span, self.context = instrument.start(self, app, environ, previous, method, started)
         active.add(1)
         environ[_MARK] = self
 
@@ -341,6 +359,28 @@ class _Request:
                 propagator.inject(headers, setter=_HEADER_LIST)
         if self._instrument.response_hook is not None:
             self._instrument.response_hook(self.span, status, headers)
+
+    @property
+    def mapping(self) -> dict[str, Any]:
+        """What the span shows by now: worked out when hooks, views or processors read its attributes, and only then."""
+        environ = self._environ
+        try:
+            return {} if environ is None else self._shown(dict(environ))
+        except Exception:  # noqa: BLE001 - whoever reads attributes does not expect an error
+            spans.complain("telling the attributes of a request")
+            return {}
+
+    def _shown(self, environ: dict[str, Any]) -> dict[str, Any]:
+        """Return what is known of the request, and of a response that began before the span was ended."""
+        shown = request_attributes(environ, self._method)
+        route = self._route or _matched_route(environ)
+        if route:
+            shown["http.route"] = route
+        if self._instrument.captures_headers and self.span.kind is _SERVER:
+            self._capture_headers(environ, shown)
+        if self._status is not None and self.span.end_time is None:
+            shown.update(response_attributes(self._status))
+        return shown
 
     def note_route(self) -> None:
         """Take the route from Flask's own request: a middleware gave the app a copy of the environ, or none matched."""
@@ -398,6 +438,8 @@ class _Request:
             if ids is span and span.end_time is None:  # recording, and not ended by the application
                 self._describe(span, environ, kind, error, ended)
                 span.end(ended)
+            elif ids is span:
+                span.fixed = fixed_attributes(self._shown(environ))
         except Exception:  # noqa: BLE001 - the response is worth more than its span
             spans.complain("ending the span of a request")
         finally:
@@ -418,9 +460,9 @@ class _Request:
             self._capture_headers(environ, own)
         if kind.unshared is not None:
             own.update(kind.unshared)
-        if span.attributes:  # what the application has set stays
-            own.update(span.attributes)
-        span.attributes = own
+        if span.own:  # what the application has set stays
+            own.update(span.own)
+        span.own = own
         span.fixed = kind.fixed
         name = span.name
         if name is method or name == span_name(method):  # not renamed by the application
@@ -515,6 +557,13 @@ def _flask_request() -> Any:
         return flask.request._get_current_object()  # type: ignore[attr-defined]
     except RuntimeError:
         return None
+
+
+def _matched_route(environ: Mapping[str, Any]) -> str | None:
+    """Return the route of the request that is being served with `environ`, if it has been found."""
+    request = environ.get("werkzeug.request") or _flask_request()
+    rule = getattr(request, "url_rule", None)
+    return None if rule is None else rule.rule
 
 
 def _hooked(original: Callable[..., Any], instrument: FlaskInstrument) -> Callable[..., Any]:

@@ -131,7 +131,15 @@ def _names(environ: Mapping[str, str], variable: str) -> tuple[str, ...]:
 
 
 def _pattern(expressions: Iterable[str], flags: int = re.IGNORECASE) -> re.Pattern[str] | None:
-    """Return one pattern of all `expressions` that are regular expressions; the others are said and left out."""
+    """Return one pattern of all `expressions` that are regular expressions; the others are said and left out.
+
+    As upstream joins them, one that has a comma in it is whole again.
+    """
+    expressions = tuple(expressions)
+    try:
+        return re.compile("|".join(expressions), flags) if expressions else None
+    except re.error:
+        pass
     usable = []
     for expression in expressions:
         try:
@@ -143,4 +151,6 @@ def _pattern(expressions: Iterable[str], flags: int = re.IGNORECASE) -> re.Patte
 
 
 def _text(value: Any) -> str:
-    return value if type(value) is str else str(value)
+    if type(value) is str:
+        return value
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)

@@ -31,6 +31,7 @@ from otel_forge.sdk.span import LeanSpan
 from otel_forge.sdk.values import plain, plain_copy
 
 _OWN_LOGGERS = ("opentelemetry", "otel_forge")
+_SDK_SWITCH = "OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED"  # of the SDK's own handler, which ours stands for
 _TEMPLATE = "log.record.template"
 _EVENT_NAMES = ("otel.event.name", "event.name")
 _UPSTREAM_HANDLER = "opentelemetry.instrumentation.logging.handler"
@@ -64,15 +65,15 @@ class LoggingInstrument:
         environ: Mapping[str, str] = os.environ,
         **correlation: Any,
     ) -> None:
-        level = environ.get("OTEL_PYTHON_LOG_HANDLER_LEVEL", "") if log_handler_level is None else log_handler_level
-        self._level = level_number(level)
-        self._code = _chosen(log_code_attributes, environ.get("OTEL_PYTHON_LOG_CODE_ATTRIBUTES", "false"))
-        self._bridges = _chosen(
-            enable_log_auto_instrumentation, environ.get("OTEL_PYTHON_LOG_AUTO_INSTRUMENTATION", "true")
-        )
         self._unpropagated = _chosen(include_unpropagated, environ.get("OTEL_FORGE_LOGS_UNPROPAGATED", "false"))
         self._environ = environ
-        self._correlation = Correlation(environ, **correlation)
+        self._correlation = Correlation(environ)
+        self.adopt(
+            log_handler_level=log_handler_level,
+            log_code_attributes=log_code_attributes,
+            enable_log_auto_instrumentation=enable_log_auto_instrumentation,
+            **correlation,
+        )
         self._restore: tuple[Any, Any] | None = None
         self._provider: LeanLoggerProvider | None = None
         self._stop_listening: Callable[[], None] = lambda: None
@@ -89,17 +90,20 @@ class LoggingInstrument:
         log_level: int | None = None,
         log_hook: Callable[..., Any] | None = None,
     ) -> None:
-        """Take options over, from a program that calls upstream's instrumentor while this instrument is active."""
-        if log_handler_level is not None:
-            self._level = level_number(log_handler_level)
-        self._code = self._code if log_code_attributes is None else log_code_attributes
-        if enable_log_auto_instrumentation is not None:
-            self._bridges = enable_log_auto_instrumentation
-        if set_logging_format is None and not (inject_trace_context or log_hook):
-            return
+        """Take options over, from a program that calls upstream's instrumentor while this instrument is active.
+
+        As there, the variables say what is not given.
+        """
+        environ = self._environ
+        level = environ.get("OTEL_PYTHON_LOG_HANDLER_LEVEL", "") if log_handler_level is None else log_handler_level
+        self._level = level_number(level)
+        self._code = _chosen(log_code_attributes, environ.get("OTEL_PYTHON_LOG_CODE_ATTRIBUTES", "false"))
+        self._bridges = _chosen(
+            enable_log_auto_instrumentation, environ.get("OTEL_PYTHON_LOG_AUTO_INSTRUMENTATION", "true")
+        ) or _chosen(None, environ.get(_SDK_SWITCH, "false"))
         self._correlation.remove()
         self._correlation = Correlation(
-            self._environ,
+            environ,
             set_logging_format=set_logging_format,
             inject_trace_context=inject_trace_context,
             logging_format=logging_format,

@@ -55,13 +55,9 @@ class RequestsInstrument:
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._environ = environ
-        self.request_hook: Hook | None = None
-        self.response_hook: Hook | None = None
         self._boundaries = duration_histogram_boundaries or DURATION_BOUNDARIES
-        self._excluded = excluded_pattern(environ, _LIBRARY)
         self.adopt(request_hook=request_hook, response_hook=response_hook, excluded_urls=excluded_urls)
-        self.methods = Methods(environ)
-        self.request_headers, self.response_headers = captured_headers(environ, "client")
+        self._core: Core | None = None
         self._original: Any = None
         self._ours: Any = None
 
@@ -72,16 +68,29 @@ class RequestsInstrument:
         response_hook: Hook | None = None,
         excluded_urls: str | None = None,
     ) -> None:
-        """Take options over, from a program that calls upstream's instrumentor while this instrument is active."""
-        self.request_hook = guarded(request_hook, "a request hook for requests") or self.request_hook
-        self.response_hook = guarded(response_hook, "a response hook for requests") or self.response_hook
-        if excluded_urls is not None:
-            self._excluded = excluded_pattern(self._environ, _LIBRARY, excluded_urls)
+        """Take options over, from a program that calls upstream's instrumentor while this instrument is active.
+
+        As there, hooks that are not given any more are gone, and the variables are read again.
+        """
+        self.request_hook = guarded(request_hook, "a request hook for requests")
+        self.response_hook = guarded(response_hook, "a response hook for requests")
+        self._excluded = excluded_pattern(self._environ, _LIBRARY, excluded_urls)
+        self.methods = Methods(self._environ)
+        self.request_headers, self.response_headers = captured_headers(self._environ, "client")
 
     def instrument(self, core: Core) -> None:
         """Patch ``Session.send``; every call from now on is recorded in `core`."""
         if self._original is not None:
             return
+        if core is not self._core:
+            self._record_in(core)
+        self._original = Session.send
+        self._ours = self._sending(self._original)
+        setattr(Session, "send", self._ours)  # noqa: B010 - mypy forbids assigning to a method
+
+    def _record_in(self, core: Core) -> None:
+        """Open the tracer and the instrument of `core`; the same ones serve if recording is switched off and on."""
+        self._core = core
         self.tracer = core.tracer(_LIBRARY, SCHEMA_URL)
         self._duration = core.metrics.histogram(
             "http.client.request.duration",
@@ -91,9 +100,6 @@ class RequestsInstrument:
             self._boundaries,
         )
         self._outcomes = Bounded(_MOST_OUTCOMES)
-        self._original = Session.send
-        self._ours = self._sending(self._original)
-        setattr(Session, "send", self._ours)  # noqa: B010 - mypy forbids assigning to a method
 
     def uninstrument(self) -> None:
         """Put ``Session.send`` back, unless somebody else has patched it on top; then only stop recording."""
@@ -208,11 +214,12 @@ class Outcome:
 class _Call:
     """One call of ``Session.send`` on its way, its span started and its context written into the headers."""
 
-    __slots__ = ("_instrument", "_method", "_request", "_span", "_started", "_url", "context")
+    __slots__ = ("_instrument", "_method", "_outcome", "_request", "_response", "_span", "_started", "_url", "context")
 
     def __init__(self, instrument: RequestsInstrument, request: PreparedRequest, before: Context) -> None:
         self._instrument = instrument
         self._request = request
+        self._outcome: Outcome | None = None
         if request.headers is None:
             request.headers = CaseInsensitiveDict()
         method = request.method or ""
@@ -223,9 +230,11 @@ class _Call:
         self._started = started = time_ns()
         tracer = instrument.tracer
         if tracer.is_short:
-            span = tracer.begin(span_name(method), before, _CLIENT, {}, None, started)
+            span = tracer.begin(span_name(method), before, _CLIENT, {}, self, started)
         else:
             span = instrument.start(request, method, url, before, started)
+            if type(span) is LeanSpan:
+                span.fixed = self
         self._span = span
         self.context = context = Context(before)
         _set(context, SPAN_KEY, span)
@@ -235,6 +244,23 @@ class _Call:
             attach(before)
         carrier.inject(span, context, request.headers)
         _set(context, spans.SUPPRESSED_HTTP_KEY, True)
+
+    @property
+    def mapping(self) -> dict[str, Any]:
+        """What the span shows by now: worked out when hooks or processors read its attributes, and only then."""
+        try:
+            return self._shown()
+        except Exception:  # noqa: BLE001 - whoever reads attributes does not expect an error
+            spans.complain("telling the attributes of an outgoing request")
+            return {}
+
+    def _shown(self) -> dict[str, Any]:
+        instrument, method, url = self._instrument, self._method, self._url
+        outcome = self._outcome or instrument.outcome((method, server_of(url), None, None, None))
+        shown = {**outcome.attributes, **instrument.own_attributes(self._request, method, url)}
+        if self._outcome is not None and isinstance(self._response, Response) and instrument.response_headers:
+            shown.update(instrument.response_headers.attributes(self._response.headers.items()))
+        return shown
 
     def finish(self, response: Any, error: BaseException | None) -> None:
         """End the span and record the duration. Never raises."""
@@ -253,8 +279,12 @@ class _Call:
         seconds = (ended - self._started) / 1e9
         outcome.cell.record(seconds if seconds > 0 else 0.0, ids.trace_id, ids.span_id, ids.trace_flags, ended)
         if answered and instrument.response_hook is not None:
+            self._outcome, self._response = outcome, response
             instrument.response_hook(span, request, response)
-        if ids is not span or span.end_time is not None:
+        if ids is not span:
+            return
+        if span.end_time is not None:
+            span.fixed = fixed_attributes(self._shown())
             return
         own = instrument.own_attributes(request, method, url)
         if answered and instrument.response_headers:
@@ -272,7 +302,7 @@ def redacted(url: str) -> str:
     if "@" not in url and not ("?" in url and _may_hold_secrets(url)):
         return url
     try:
-        parts = urlsplit(url)
+        given = parts = urlsplit(url)
         if parts.scheme and parts.netloc and "@" in parts.netloc:
             parts = parts._replace(netloc="REDACTED:REDACTED@" + parts.netloc.rpartition("@")[2])
         fields = parse_qs(parts.query) if parts.query else {}
@@ -280,7 +310,7 @@ def redacted(url: str) -> str:
         if secret:
             fields.update(dict.fromkeys(secret, ["REDACTED"]))
             parts = parts._replace(query=urlencode(fields, doseq=True))
-        return parts.geturl()
+        return url if parts is given else parts.geturl()
     except ValueError:
         return url
 

@@ -10,6 +10,8 @@ from otel_forge.instruments.core import BoundHistogram
 from otel_forge.instruments.http import is_error, span_name, synthetic_type
 from otel_forge.otlp.attributes import fixed_attributes
 
+_STATUS_CODE = "http.response.status_code"
+
 
 class Kind:
     """What all requests with the same method, route, status, scheme, protocol and server have in common.
@@ -41,17 +43,12 @@ class Kind:
     def _add_status(self, attributes: dict[str, Any], status: str | None) -> None:
         if status is None:
             return
-        code = str(status).partition(" ")[0]
-        try:
-            number = int(code)
-        except ValueError:
-            self.description = f"Non-integer HTTP status: {code}"
-        else:
-            attributes["http.response.status_code"] = number
-            if not is_error(number, server=True):
-                return
-        self.is_failure = True
-        attributes["error.type"] = code
+        answer = response_attributes(status)
+        attributes.update(answer)
+        if "error.type" in answer:
+            self.is_failure = True
+        if _STATUS_CODE not in answer:
+            self.description = f"Non-integer HTTP status: {answer['error.type']}"
 
 
 def server_attributes(host: str | None, port: Any) -> dict[str, Any]:
@@ -60,6 +57,18 @@ def server_attributes(host: str | None, port: Any) -> dict[str, Any]:
     _put(attributes, "server.address", host)
     _put(attributes, "server.port", _number(port))
     return attributes
+
+
+def response_attributes(status: str) -> dict[str, Any]:
+    """Return what the `status` line of a response says."""
+    code = str(status).partition(" ")[0]
+    try:
+        number = int(code)
+    except ValueError:
+        return {"error.type": code}
+    if is_error(number, server=True):
+        return {_STATUS_CODE: number, "error.type": code}
+    return {_STATUS_CODE: number}
 
 
 def own_attributes(environ: Mapping[str, Any], method: str) -> dict[str, Any]:

@@ -28,10 +28,9 @@ def is_suppressed(context: Context) -> bool:
 
 def complete(span: LeanSpan, fixed: Any, own: dict[str, Any]) -> None:
     """Give `span` the instrument's attributes, as if they had been set first: what the application set stays."""
-    attributes = span.attributes
-    if attributes:
-        own.update(attributes)
-    span.attributes = own
+    if span.own:
+        own.update(span.own)
+    span.own = own
     span.fixed = fixed
 
 

@@ -37,9 +37,10 @@ _set = dict.__setitem__
 class Sqlite3Instrument:
     """Instruments all connections made by ``sqlite3.connect`` from now on."""
 
-    ADOPTED = ("instrument_connection",)
+    ADOPTED = ("instrument_connection", "uninstrument_connection")
 
     def __init__(self) -> None:
+        self._core: Core | None = None
         self._restore: list[tuple[Any, Any, Any]] = []
         self._recorder: Recorder | None = None
 
@@ -47,8 +48,11 @@ class Sqlite3Instrument:
         """Patch ``sqlite3.connect``; what its connections execute is recorded in `core`."""
         if self._restore:
             return
-        self._recorder = Recorder(core)
-        classes = self._classes = _Classes(self._recorder)
+        if self._recorder is None or core is not self._core:
+            self._core, self._recorder = core, Recorder(core)
+            self._classes = _Classes(self._recorder)
+        self._recorder.is_on = True
+        classes = self._classes
         for module in _MODULES:
             original = module.connect
             ours = _connecting(original, classes)
@@ -63,8 +67,15 @@ class Sqlite3Instrument:
         records = self._recorder is not None and isinstance(connection, self._classes.connection)
         return connection if records else NotImplemented
 
+    def uninstrument_connection(self, connection: Any) -> Any:
+        """Let the cursors that `connection` makes from now on be plain ones; return it."""
+        if self._recorder is None or not isinstance(connection, self._classes.connection):
+            return NotImplemented
+        setattr(connection, "cursor", functools.partial(sqlite3.Connection.cursor, connection))  # noqa: B010
+        return connection
+
     def uninstrument(self) -> None:
-        """Put ``connect`` back; connections that are open record nothing any more."""
+        """Put ``connect`` back; connections that are open record nothing until `instrument` is called again."""
         if self._recorder is not None:
             self._recorder.is_on = False
         for module, original, ours in self._restore:
@@ -188,7 +199,7 @@ def _connection_class(classes: _Classes) -> type[sqlite3.Connection]:
     cursor_of, plain = sqlite3.Connection.cursor, classes.cursor
 
     class Connection(sqlite3.Connection):
-        __slots__ = ()
+        __slots__ = ("__dict__",)  # for the cursor method of a connection that is left alone
         __doc__ = sqlite3.Connection.__doc__
 
         def cursor(self, factory: Any = plain) -> Any:

@@ -111,7 +111,7 @@ class SpanEncoder:
         The work of `AttributeTable.fields` is done in place: this is where the delivery thread spends its time.
         """
         try:
-            attributes = span.attributes
+            attributes = span.own
             fixed = span.fixed
             shared = b""
             count = len(attributes) if attributes else 0
@@ -315,7 +315,7 @@ class _CarefulSpan:
         span = self._span
         before = None if span.fixed is None else span.fixed.mapping
         count = self._limits.span_attributes
-        fields, dropped = self._careful.attributes(SPAN_ATTRIBUTES, span.attributes, count, before)
+        fields, dropped = self._careful.attributes(SPAN_ATTRIBUTES, span.own, count, before)
         return fields + self._dropped(b"\x50", span.dropped_attributes, dropped)
 
     def _events(self) -> bytes:

@@ -62,6 +62,19 @@ def assemble(resource: Enclosure, groups: Iterable[tuple[Any, Sequence[bytes]]])
 assemble_traces = assemble_logs = assemble_metrics = assemble
 
 
+def assemble_fragments(resource: Enclosure, fragments: Iterable[tuple[Any, bytes, int]]) -> bytes:
+    """Return the request that holds `fragments`, each a scope, bytes and a count of items, grouped by scope."""
+    groups: dict[int, tuple[Any, list[bytes]]] = {}
+    last: Any = groups
+    collected: list[bytes] = []
+    for scope, data, _ in fragments:
+        if scope is not last:
+            last = scope
+            collected = groups.setdefault(id(scope), (scope, []))[1]
+        collected.append(data)
+    return assemble(resource, groups.values())
+
+
 def assemble_many(parts: Iterable[tuple[Enclosure, Iterable[tuple[Any, Sequence[bytes]]]]]) -> bytes:
     """Return the request that holds several resources, each with scopes and their fragments."""
     request: list[bytes] = []

@@ -42,7 +42,9 @@ class SpanRecord(Protocol):
         """Nanoseconds since the epoch."""
 
     @property
-    def attributes(self) -> Attributes: ...
+    def own(self) -> Attributes:
+        """The attributes that the span does not share."""
+
     @property
     def fixed(self) -> FixedAttributes | None: ...
     @property

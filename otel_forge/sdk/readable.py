@@ -47,10 +47,7 @@ def _bounded(attributes: Any, count: int, length: int) -> BoundedAttributes:
 
 
 def _attributes(span: LeanSpan, limits: RecordLimits) -> BoundedAttributes:
-    own: Any = span.attributes
-    if span.fixed is not None:
-        own = {**span.fixed.mapping, **own}
-    bounded = _bounded(own, limits.attributes, limits.attribute_length)
+    bounded = _bounded(span.attributes, limits.attributes, limits.attribute_length)
     bounded.dropped += span.dropped_attributes
     return bounded
 

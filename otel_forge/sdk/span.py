@@ -84,10 +84,11 @@ def make_span_context(
 class LeanSpan(Span):
     """A recording span. Made by `LeanTracer`; read by the encoder, whose contract the public slots are.
 
-    `attributes` is always a dict of plain values, never larger than the limit; `fixed` holds attributes that many
-    spans share, encoded once. `events` and `links` are lists of tuples, or one empty tuple. `kind` is the API's
-    `SpanKind` as long as the span lives. Instrumentations may hang attributes of their own on it, as the API's class
-    has no slots.
+    `own` is always a dict of plain values, never larger than the limit; `fixed` holds attributes that many spans
+    share, encoded once. While an instrument's span records, `fixed` may be the instrument's note of it, whose
+    `mapping` is worked out if somebody reads `attributes`. `events` and `links` are lists of tuples, or one empty
+    tuple. `kind` is the API's `SpanKind` as long as the span lives. Instrumentations may hang attributes of their own
+    on it, as the API's class has no slots.
     """
 
     __slots__ = (
@@ -97,7 +98,6 @@ class LeanSpan(Span):
         "_parent",
         "_tracer",
         "_unsettled",
-        "attributes",
         "dropped_attributes",
         "dropped_events",
         "dropped_links",
@@ -107,6 +107,7 @@ class LeanSpan(Span):
         "kind",
         "links",
         "name",
+        "own",
         "parent_is_remote",
         "parent_span_id",
         "scope",
@@ -147,7 +148,7 @@ class LeanSpan(Span):
         self.trace_state = trace_state
         self.start_time = start_time
         self.end_time: int | None = None
-        self.attributes = attributes
+        self.own = attributes
         self.fixed = fixed
         self.scope = scope
         self.events: list[EventRecord] | tuple[()] = ()
@@ -164,9 +165,14 @@ class LeanSpan(Span):
 
     # -- attributes ------------------------------------------------------------------------------------------------
 
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """All attributes so far: the span's own, and those that it shares with others."""
+        return self.own if self.fixed is None else {**self.fixed.mapping, **self.own}
+
     def set_attribute(self, key: str, value: Any) -> None:
         """Set one attribute; on an ended span nothing happens but a warning."""
-        attributes = self.attributes
+        attributes = self.own
         if (
             self.end_time is None
             and type(value) in PLAIN
@@ -195,7 +201,7 @@ class LeanSpan(Span):
 
     def _update(self, fresh: dict[Any, Any]) -> bool:
         """Take all of `fresh` at once if nothing about it is unusual; return whether it was."""
-        own = self.attributes
+        own = self.own
         usual = (
             _all_plain(map(type, fresh.values()))
             and _all_text(map(type, fresh))
@@ -215,7 +221,7 @@ class LeanSpan(Span):
             self.dropped_attributes += 1
             return
         self.clean_keys()
-        attributes = self.attributes
+        attributes = self.own
         key, value = str.__str__(key), plain(value)
         attributes.pop(key, None)  # set again, a key becomes the youngest
         if len(attributes) >= self._tracer.attribute_limit:
@@ -225,7 +231,7 @@ class LeanSpan(Span):
 
     def clean_keys(self) -> None:
         """Make text of the keys that the span was started with, and drop those that can't be; nearly always nothing."""
-        own = self.attributes
+        own = self.own
         if _all_text(map(type, own)) and "" not in own:
             return
         cleaned = {name: value for key, value in list(own.items()) if (name := key_text(key))}
@@ -236,7 +242,7 @@ class LeanSpan(Span):
     def keep_youngest(self, limit: int) -> None:
         """Drop the oldest attributes beyond `limit`."""
         self.clean_keys()
-        own = self.attributes
+        own = self.own
         surplus = list(own)[: max(len(own) - limit, 0)]
         for key in surplus:
             del own[key]

@@ -30,6 +30,7 @@ from otel_forge.sdk.ids import RANDOM_TRACE_ID, PrivateIds
 from otel_forge.sdk.limits import RecordLimits
 from otel_forge.sdk.processing import ProcessingProvider
 from otel_forge.sdk.span import LeanSpan, link_records, make_span_context
+from otel_forge.sdk.started import StartedSpans
 from otel_forge.sdk.values import PLAIN, plain_copy
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class LeanTracer(trace.Tracer):
         self._root_flags = _SAMPLED | RANDOM_TRACE_ID if always else None
         self.sink: Callable[[LeanSpan], object] = provider.sink
         self._started = provider.started
+        counts = provider.started_spans
+        self._roots, self._locals, self._remotes = counts.of_roots, counts.of_locals, counts.of_remotes
         self.is_short = rule is not None and self._started is None
         """Whether `begin` does all that `start_span` would: a standard sampler and no processors."""
 
@@ -96,7 +99,7 @@ class LeanTracer(trace.Tracer):
             self._link(span, links)
         if not (record_exception and set_status_on_exception):
             span._on_exception = (record_exception, set_status_on_exception)
-        if len(span.attributes) > self.attribute_limit:
+        if len(span.own) > self.attribute_limit:
             span.keep_youngest(self.attribute_limit)
         if self._started is not None:
             self._started(span, context)
@@ -127,6 +130,7 @@ class LeanTracer(trace.Tracer):
             flags = self._root_flags
             if flags is None:
                 flags = self._decide_root(trace_id)
+            self._roots[flags & _SAMPLED]()
         elif type(parent) is LeanSpan:
             trace_id = parent.trace_id
             parent_span_id = parent.span_id
@@ -134,12 +138,14 @@ class LeanTracer(trace.Tracer):
             flags = parent.trace_flags
             if not self._parent_decides:
                 flags = self._decide(trace_id, flags)
+            self._locals[flags & _SAMPLED]()
         elif parent is SUPPRESSED:
             return SUPPRESSED
         else:
             trace_id, parent_span_id, remote, flags, state, _ = parent
             state = state or None
             flags = flags & 3 if self._parent_decides else self._decide(trace_id, flags & 3)
+            (self._remotes if remote else self._locals)[flags & _SAMPLED]()
         span_id = self._span_id() or 1
         if not flags & _SAMPLED:
             return NonRecordingSpan(make_span_context(trace_id, span_id, False, flags, state))
@@ -215,6 +221,7 @@ class LeanTracer(trace.Tracer):
         flags = (RANDOM_TRACE_ID if random else 0) | (_SAMPLED if result.decision.is_sampled() else 0)
         state = result.trace_state or None
         span_id = self._ids.generate_span_id()
+        self._provider.started_spans.add(parent, result.decision)
         if not result.decision.is_recording():
             return NonRecordingSpan(make_span_context(trace_id, span_id, False, flags, state))
         attributes = plain_copy(result.attributes) or {}
@@ -305,6 +312,7 @@ class LeanTracerProvider(ProcessingProvider["SpanProcessor"], trace.TracerProvid
         self.sampler = sampler
         self.rule = standard_rule(sampler)
         self.id_generator = id_generator or PrivateIds()
+        self.started_spans = StartedSpans()
         self._queue = sink
         self._tracers: dict[Any, LeanTracer] = {}
 
@@ -341,6 +349,11 @@ class LeanTracerProvider(ProcessingProvider["SpanProcessor"], trace.TracerProvid
         """Tell `span_processor` of every span from now on; it receives a true `ReadableSpan` when one ends."""
         self._add(span_processor)
 
+    def replace_resource(self, resource: Resource) -> None:
+        """Speak for `resource` from now on, as a forked child does."""
+        self.started_spans = StartedSpans()
+        super().replace_resource(resource)
+
     def _speakers(self) -> Iterable[LeanTracer]:
         return self._tracers.values()
 
@@ -354,6 +367,8 @@ class LeanTracerProvider(ProcessingProvider["SpanProcessor"], trace.TracerProvid
             self._tell_end(span)
         if span.trace_flags & _SAMPLED:
             self._queue(span)
+        else:
+            self.started_spans.count_ended_record_only()
 
     def _tell_end(self, span: LeanSpan) -> None:
         for processor in self._processors:

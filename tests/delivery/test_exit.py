@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+from pathlib import Path
 from threading import Barrier, Event
 
-from otel_forge.delivery.accounts import Accounts
+from otel_forge.delivery.accounts import Accounts, Reason
 from otel_forge.delivery.exit import Exit
 
 
@@ -66,3 +68,32 @@ def test_what_was_lost_while_running_is_told_apart_from_what_is_left() -> None:
     accounts.delivered("traces", 3)
     Exit({"traces": lambda: accounts.delivered("traces", 3)}, accounts, 5, say=said.append).close()
     assert said == ["exit: Lost earlier, while telemetry was not taken: 4 spans."]
+
+
+def test_what_is_kept_on_the_disk_is_said_with_the_place_and_not_counted_as_lost() -> None:
+    """Apart from what really is."""
+    accounts, said = Accounts(), list[str]()
+    accounts.accept("traces", 9, 900)
+
+    def close() -> None:
+        accounts.write("traces", 7, 700)
+        accounts.drop("traces", Reason.SHUTDOWN_TIMEOUT, 2, 200)
+
+    Exit(
+        {"traces": close}, accounts, 5, lambda name: "connection refused", said.append, place=lambda: "/spool/1"
+    ).close()
+    assert said == [
+        "exit: 7 spans kept in /spool/1 for the next start (connection refused). "
+        "2 spans could not be sent (connection refused)."
+    ]
+
+
+def test_a_process_that_multiprocessing_forks_closes_as_well(tmp_path: Path) -> None:
+    """It ends without the functions of atexit."""
+    leaving = Exit({"traces": (tmp_path / "closed").touch}, Accounts(), 5)
+    leaving.install(sigterm=False)
+    child = multiprocessing.get_context("fork").Process(target=int)
+    child.start()
+    child.join(20)
+    assert child.exitcode == 0
+    assert (tmp_path / "closed").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from types import ModuleType
@@ -61,3 +62,35 @@ def test_uwsgi_gets_the_same_callbacks_beside_its_own(monkeypatch: pytest.Monkey
     fork._register_with_uwsgi()
     uwsgi.post_fork_hook()
     assert called == ["ours", "earlier"]
+
+
+def test_uwsgi_is_found_when_its_module_comes_after_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started by opentelemetry-instrument we are there first; the next import of whatever finds it."""
+    awaited = fork._UwsgiAwaited()
+    monkeypatch.setattr(sys, "meta_path", [awaited, *sys.meta_path])
+    called: list[str] = []
+    monkeypatch.setattr(fork, "run_in_child", lambda: called.append("ours"))
+    importlib.util.find_spec("colorsys")
+    uwsgi: Any = ModuleType("uwsgi")
+    monkeypatch.setitem(sys.modules, "uwsgi", uwsgi)
+    importlib.util.find_spec("colorsys")
+    assert awaited not in sys.meta_path
+    assert called == []
+    uwsgi.post_fork_hook()
+    assert called == ["ours"]
+
+
+def test_a_worker_that_was_forked_before_anything_was_imported_catches_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With lazy-apps the application is imported in the worker, when the hook would come too late."""
+    awaited = fork._UwsgiAwaited()
+    monkeypatch.setattr(sys, "meta_path", [awaited, *sys.meta_path])
+    monkeypatch.setitem(sys.modules, "uwsgi", ModuleType("uwsgi"))
+    counter = Counter()
+    fork.on_fork_in_child(counter.call)
+
+    def caught_up() -> bool:
+        fork._last_run = 0  # os.fork ran the callbacks; uWSGI's own fork would not have
+        importlib.util.find_spec("colorsys")
+        return counter.calls == 2
+
+    assert in_child(caught_up)

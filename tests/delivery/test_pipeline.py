@@ -7,21 +7,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from threading import Event, Thread, get_ident
 from typing import Any
 
 import pytest
 
-from otel_forge.delivery.accounts import Account, Accounts
 from otel_forge.delivery.answers import Outcome, Verdict
-from otel_forge.delivery.batch import Batch
-from otel_forge.delivery.courier import Courier
+from otel_forge.delivery.batch import Packer
 from otel_forge.delivery.pipeline import Pipeline
+from otel_forge.delivery.sender import Sender
 from otel_forge.settings import BatchSettings
-from tests.delivery.scripted import eventually
+from tests.delivery.parts import DELIVERED, Parts, Sending, joined
+from tests.delivery.scripted import eventually, hang, scripted
+from tests.delivery.test_sender import settings
 
 SLOW = BatchSettings(schedule_delay=3_600_000, max_queue_size=2048, max_export_batch_size=512, export_timeout=30_000)
-DELIVERED = Outcome(Verdict.DELIVERED)
 
 
 class Record:
@@ -34,46 +35,34 @@ class Record:
         self.settle = settle
 
 
-class Sending:
-    """A back end in memory."""
-
-    def __init__(self, answer: Callable[[bytes], Outcome] = lambda body: DELIVERED) -> None:
-        self.answer = answer
-        self.bodies: list[bytes] = []
-        self.closed = Event()
-
-    def send(self, body: bytes, timeout: float | None = None) -> Outcome:
-        outcome = self.answer(body)
-        if outcome.verdict is Verdict.DELIVERED:
-            self.bodies.append(body)
-        return outcome
-
-    def close(self) -> None:
-        self.closed.set()
-
-
 class Scene:
     """A pipeline with its surroundings."""
 
-    def __init__(self, sending: Sending, batch: BatchSettings = SLOW, **options: Any) -> None:
+    def __init__(
+        self,
+        sending: Sending,
+        batch: BatchSettings = SLOW,
+        *,
+        folder: Path | None = None,
+        max_batch_bytes: int = 1 << 20,
+        **options: Any,
+    ) -> None:
         self.sending = sending
-        self.accounts = Accounts()
-        courier = Courier("traces", sending, _joined, self.accounts)
-        self.pipeline = Pipeline("traces", lambda record: record.data, courier, self.accounts, batch, **options)
+        self.parts = Parts(sending, folder=folder, max_bytes=max_batch_bytes)
+        self.pipeline = Pipeline(
+            "traces",
+            lambda record: record.data,
+            Packer("traces", joined, max_bytes=max_batch_bytes),
+            self.parts.outbox,
+            self.parts.courier,
+            self.parts.accounts,
+            batch,
+            **options,
+        )
 
     @property
-    def account(self) -> Account:
-        return self.accounts.read()["traces"]
-
-    def check(self) -> Account:
-        """Return the account, having checked that it adds up."""
-        account = self.account
-        assert account.created == account.delivered + account.held + account.lost
-        return account
-
-
-def _joined(batch: Batch) -> bytes:
-    return b"".join(data for _, data, _ in batch.fragments)
+    def counts(self) -> dict[str, Any]:
+        return self.parts.counts
 
 
 @contextmanager
@@ -92,7 +81,7 @@ def test_records_wait_for_the_interval_and_then_go_in_one_request() -> None:
             scene.pipeline.append(Record())
         eventually(lambda: scene.sending.bodies)
         assert scene.sending.bodies == [b"xxx"]
-        assert scene.check() == Account(created=3, delivered=3)
+        assert scene.counts == {"created": 3, "delivered": 3}
 
 
 def test_a_ring_half_full_does_not_wait() -> None:
@@ -101,7 +90,7 @@ def test_a_ring_half_full_does_not_wait() -> None:
         for _ in range(1024):
             scene.pipeline.append(Record())
         eventually(lambda: len(scene.sending.bodies) == 2)
-        assert scene.check().delivered == 1024
+        assert scene.counts["delivered"] == 1024
 
 
 def test_requests_are_bounded_by_count_and_by_bytes() -> None:
@@ -120,9 +109,9 @@ def test_flush_says_whether_everything_was_taken() -> None:
         assert scene.pipeline.flush(1)
         scene.pipeline.append(Record())
         assert not scene.pipeline.flush(5)
-        assert scene.check() == Account(created=1, held=1)
+        assert scene.counts == {"created": 1, "in_memory": 1}
         assert scene.pipeline.flush(5)
-        assert scene.check() == Account(created=1, delivered=1)
+        assert scene.counts == {"created": 1, "delivered": 1}
 
 
 def test_flush_is_false_when_something_was_refused() -> None:
@@ -130,7 +119,7 @@ def test_flush_is_false_when_something_was_refused() -> None:
     with running(lambda body: Outcome(Verdict.REFUSED, "HTTP 400")) as scene:
         scene.pipeline.append(Record())
         assert not scene.pipeline.flush(5)
-        assert scene.check() == Account(created=1, dropped={"refused": 1})
+        assert scene.counts == {"created": 1, "refused": 1}
 
 
 def test_flush_and_close_are_bounded_while_the_back_end_hangs() -> None:
@@ -147,9 +136,9 @@ def test_flush_and_close_are_bounded_while_the_back_end_hangs() -> None:
     assert not scene.pipeline.flush(0.2)
     assert not scene.pipeline.close(0.2)
     assert time.monotonic() - started < 2
-    assert scene.check() == Account(created=1, held=1)
+    assert scene.counts == {"created": 1, "in_memory": 1}
     release.set()
-    eventually(lambda: scene.account.delivered == 1)
+    eventually(lambda: scene.counts.get("delivered") == 1)
     assert scene.sending.closed.wait(5)
 
 
@@ -160,7 +149,7 @@ def test_closing_delivers_what_is_left_and_later_records_are_counted_as_dropped(
         assert scene.pipeline.close(5)
         assert scene.sending.closed.wait(5)
         scene.pipeline.append(Record())
-        assert scene.check() == Account(created=2, delivered=1, dropped={"after the end": 1})
+        assert scene.counts == {"created": 2, "delivered": 1, "after_shutdown": 1}
         assert not scene.pipeline.flush(1)
 
 
@@ -184,7 +173,7 @@ def test_a_record_that_cannot_be_encoded_costs_only_itself() -> None:
             scene.pipeline.append(record)
         scene.pipeline.flush(5)
         assert scene.sending.bodies == [b"ab"]
-        assert scene.check() == Account(created=3, delivered=2, dropped={"not encodable": 1})
+        assert scene.counts == {"created": 3, "delivered": 2, "unencodable": 1}
 
 
 def test_a_burst_larger_than_the_ring_arrives_whole() -> None:
@@ -199,7 +188,7 @@ def test_a_burst_larger_than_the_ring_arrives_whole() -> None:
             sum(range(100))  # as long as making a span takes
             scene.pipeline.append(Record())
         assert scene.pipeline.flush(20)
-        assert scene.check() == Account(created=6000, delivered=6000)
+        assert scene.counts == {"created": 6000, "delivered": 6000}
 
 
 def test_a_back_end_that_hangs_slows_nobody_down() -> None:
@@ -247,11 +236,11 @@ def test_accounts_are_exact_under_32_threads_with_overflow_and_refusals() -> Non
         for thread in threads:
             thread.join()
         scene.pipeline.close(20)
-        account = scene.check()
-        assert account.created == 64000
-        assert account.held == 0
-        assert account.dropped["queue full"] > 0
-        assert sum(map(len, scene.sending.bodies)) == account.delivered
+        counts = scene.counts
+        assert counts["created"] == 64000
+        assert not {"waiting", "in_memory", "on_disk"} & set(counts)
+        assert counts["queue_full"] > 0
+        assert sum(map(len, scene.sending.bodies)) == counts["delivered"]
 
 
 def test_a_forked_child_starts_anew_and_sends_only_its_own() -> None:
@@ -264,14 +253,14 @@ def test_a_forked_child_starts_anew_and_sends_only_its_own() -> None:
         child = os.fork()
         if child == 0:
             scene.sending.bodies.clear()
-            fresh = scene.account == Account()
+            fresh = scene.counts == {}
             scene.pipeline.append(Record(b"c"))
             sent = scene.pipeline.flush(5) and scene.sending.bodies == [b"c"]
-            os._exit(0 if fresh and sent and scene.account == Account(created=1, delivered=1) else 1)
+            os._exit(0 if fresh and sent and scene.counts == {"created": 1, "delivered": 1} else 1)
         assert os.waitpid(child, 0)[1] == 0
         assert scene.pipeline.flush(5)
         assert scene.sending.bodies == [b"ppppp", b"p"]
-        assert scene.check() == Account(created=6, delivered=6)
+        assert scene.counts == {"created": 6, "delivered": 6}
 
 
 def test_forking_under_load_never_hangs_a_child() -> None:
@@ -308,3 +297,117 @@ def test_records_are_settled_and_encoded_on_the_delivery_thread() -> None:
         scene.pipeline.flush(5)
     assert threads == prepared
     assert threads != [get_ident()]
+
+
+def test_what_is_not_due_yet_is_on_the_disk_within_a_second(tmp_path: Path) -> None:
+    """R3: a process that is killed loses no more; sent, it leaves nothing behind."""
+    with running(folder=tmp_path) as scene:
+        scene.pipeline.append(Record())
+        eventually(lambda: scene.counts.get("on_disk") == 1, timeout=2)
+        assert scene.pipeline.flush(5)
+        assert scene.counts == {"created": 1, "delivered": 1}
+    assert list(tmp_path.glob("*/*")) == []
+
+
+def test_full_batches_never_touch_the_disk_while_the_back_end_answers(tmp_path: Path) -> None:
+    """P2: the normal case."""
+    with running(folder=tmp_path) as scene:
+        for _ in range(3):
+            for _ in range(1024):
+                scene.pipeline.append(Record())
+            eventually(lambda: not scene.parts.account.held)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_thread_with_nothing_to_do_sleeps_until_the_next_record(tmp_path: Path) -> None:
+    """No ticks: only the look for what dead processes left is to come."""
+    with running(batch=replace(SLOW, schedule_delay=20), folder=tmp_path) as scene:
+        for _ in range(2):
+            scene.pipeline.append(Record())
+            eventually(lambda: not scene.parts.account.held)
+            eventually(lambda: (scene.pipeline._pause() or 0) > 1)
+        assert scene.counts == {"created": 2, "delivered": 2}
+
+
+def test_a_back_end_that_hangs_does_not_make_the_ring_overflow(tmp_path: Path) -> None:
+    """While it is waited for, what comes is encoded and written."""
+    with (
+        scripted(hang) as server,
+        running(batch=replace(SLOW, max_queue_size=200, max_export_batch_size=50), folder=tmp_path) as scene,
+    ):
+        sender = Sender(replace(settings(server.url), timeout=60), proxies={})
+        scene.parts.courier._sender = sender
+        made = 0
+        while made < 1000:
+            for _ in range(50):
+                scene.pipeline.append(Record())
+            made += 50
+            eventually(lambda: len(scene.pipeline._ring) < 50)
+        assert server.requests
+        eventually(lambda: scene.counts == {"created": 1000, "on_disk": 1000})
+        started = time.monotonic()
+        assert not scene.pipeline.close(1.0)
+        assert time.monotonic() - started < 1.1
+        assert scene.counts == {"created": 1000, "on_disk": 1000}
+
+
+def test_flush_keeps_its_time_while_the_back_end_hangs() -> None:
+    """Ten per cent more or less."""
+    with scripted(hang) as server, running() as scene:
+        scene.parts.courier._sender = Sender(replace(settings(server.url), timeout=60), proxies={})
+        scene.pipeline.append(Record())
+        started = time.monotonic()
+        assert not scene.pipeline.flush(1.0)
+        assert 0.9 <= time.monotonic() - started <= 1.1
+        scene.pipeline.close(0.5)
+
+
+def test_what_is_left_at_the_end_is_for_the_next_start(tmp_path: Path) -> None:
+    """Whoever comes next delivers it, once."""
+    with running(lambda body: Outcome(Verdict.LATER, "down"), folder=tmp_path) as first:
+        for _ in range(700):
+            first.pipeline.append(Record(b"1"))
+        assert not first.pipeline.close(5)
+        assert first.counts == {"created": 700, "on_disk": 700}
+    with running(folder=tmp_path) as second:
+        second.pipeline.append(Record(b"2"))
+        assert second.pipeline.flush(5)
+        assert b"".join(second.sending.bodies).count(b"1") == 700
+        assert second.counts == {"created": 701, "taken_over": 700, "delivered": 701}
+    assert list(tmp_path.glob("*/*")) == []
+
+
+def test_a_durable_append_returns_when_the_record_is_on_the_disk(tmp_path: Path) -> None:
+    """R3: with `always` nothing is lost; many threads share one write."""
+    with running(lambda body: Outcome(Verdict.LATER, "down"), folder=tmp_path, durable=True) as scene:
+        early = []
+
+        def append() -> None:
+            for _ in range(20):
+                scene.pipeline.append(Record())
+                if scene.parts.accounts.of("traces").waiting > 16:
+                    early.append(1)
+
+        threads = [Thread(target=append) for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not early
+        assert scene.counts == {"created": 320, "on_disk": 320}
+        assert scene.parts.spool is not None
+        assert scene.parts.spool.held < 320
+
+
+def test_errors_are_given_up_last() -> None:
+    """Of a ring that overflows."""
+    small = replace(SLOW, max_queue_size=100, max_export_batch_size=100)
+    scene = Scene(Sending(), small, has_errors=lambda records: any(record.data == b"e" for record in records))
+    scene.pipeline._worker.start = scene.pipeline._worker.rouse = lambda: True  # type: ignore[method-assign]
+    for number in range(1000):
+        scene.pipeline.append(Record(b"e" if number % 100 == 0 else b"x"))
+    scene.pipeline._take()
+    shipment = scene.parts.outbox.take(fresh=True)
+    assert shipment is not None
+    assert shipment.body.count(b"e") == 10
+    assert shipment.parts[0][1].important

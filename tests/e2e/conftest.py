@@ -19,7 +19,7 @@ from asset_forge.demo.state import DemoState
 from asset_forge.traffic import TARGETS, Ledger, Traffic, TrafficSettings
 
 from otel_forge.stack.ports import PORTS
-from tests.e2e.stores import Stores
+from tests.e2e.stores import Stores, eventually
 from tests.otlp_receiver import free_port
 from tests.programs import BIN, clean_environ
 
@@ -40,10 +40,22 @@ class Stack:
         assert done.returncode == 0, f"otel-forge {' '.join(arguments)}: {done.stdout}{done.stderr}"
         return done
 
+    def pid(self, component: str) -> int:
+        """Return the process of a component; 0 while it has none."""
+        command = [str(BIN / "otel-forge"), "status", "--json"]
+        status = json.loads(subprocess.run(command, env=self.environ, capture_output=True, timeout=60).stdout)
+        (pid,) = [found["pid"] for found in status["components"] if found["name"] == component]
+        return int(pid or 0)
+
+    def kill(self, component: str) -> None:
+        """End a component's process with SIGKILL; return when the supervisor has started another."""
+        killed = self.pid(component)
+        os.kill(killed, signal.SIGKILL)
+        assert eventually(lambda: self.pid(component), until=lambda pid: pid not in (0, killed)) != killed
+
     def silence(self, component: str, *, seconds: float) -> None:
         """Stop a component's process for a while: its ports take connections, and nothing answers."""
-        status = json.loads(self.forge("status", "--json").stdout)
-        (pid,) = [found["pid"] for found in status["components"] if found["name"] == component]
+        pid = self.pid(component)
         os.kill(pid, signal.SIGSTOP)
         try:
             time.sleep(seconds)  # the length of the outage is what is tested
@@ -109,15 +121,16 @@ def apps(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App
     ports = Ports(api=free_port(), image_server=free_port(), ai_upstream=free_port())
     httpbin_port = free_port()
     state, telemetry = DemoState(folder / "demo"), Telemetry(endpoint=stack.stores.otlp)
+    outside = {**clean_environ(), "OTEL_FORGE_SPOOL_DIR": str(folder / "spool")}  # nothing of another run is taken over
     (folder / "demo/logs").mkdir(parents=True)
     started, running, urls = time.time(), [], {"httpbin": f"http://127.0.0.1:{httpbin_port}"}
     for service in demo_services(ports, state):
-        environ = environment(service, telemetry, clean_environ())
+        environ = environment(service, telemetry, outside)
         environ["OTEL_FORGE_PIPELINE"] = "upstream" if service.name == "asset-forge" else "lean"
         running.append(_start(command(service, telemetry, state), environ, folder / f"{service.name}.log"))
         urls[service.name] = service.url
     environ = {
-        **clean_environ(),
+        **outside,
         "OTEL_SERVICE_NAME": "httpbin",
         "OTEL_FORGE_PIPELINE": "lean",
         "OTEL_RESOURCE_ATTRIBUTES": "service.namespace=otel-forge-demo,deployment.environment.name=development",

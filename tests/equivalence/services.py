@@ -67,6 +67,7 @@ class Running:
             OTEL_EXPORTER_OTLP_ENDPOINT=self._receiver.url,
             OTEL_SERVICE_NAME=service.name,
             OTEL_METRIC_EXPORT_INTERVAL="3600000",  # once, at the end
+            OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED="false",  # off by default in one, on in the other
             PYTHONPATH=PYTHONPATH,
             **service.environ,
         )

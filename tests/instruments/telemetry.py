@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 RESOURCE = {"service.name": "case"}
@@ -52,9 +53,20 @@ def environment() -> dict[str, str]:
     }
 
 
-def upstream(url: str) -> Callable[[], None]:
+@dataclass(frozen=True)
+class Setting:
+    """What a pipeline's instrumentations are told: by variables, and by options, which are given by library."""
+
+    environ: Mapping[str, str] = field(default_factory=environment)
+    options: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=lambda: {"flask": FLASK_HOOKS, "requests": REQUESTS_HOOKS}
+    )
+
+
+def upstream(url: str, setting: Setting | None = None) -> Callable[[], None]:
     """Set up upstream's SDK and instrumentations; return how to flush."""
-    os.environ.update(environment())
+    setting = setting or Setting()
+    os.environ.update(setting.environ)
     from opentelemetry import _logs, metrics, trace
     from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -83,10 +95,10 @@ def upstream(url: str) -> Callable[[], None]:
         BatchLogRecordProcessor(OTLPLogExporter(f"{url}/v1/logs"), schedule_delay_millis=60000)
     )
     _logs.set_logger_provider(loggers)
-    FlaskInstrumentor().instrument(**FLASK_HOOKS)
-    RequestsInstrumentor().instrument(**REQUESTS_HOOKS)
+    FlaskInstrumentor().instrument(**setting.options.get("flask", {}))
+    RequestsInstrumentor().instrument(**setting.options.get("requests", {}))
     SQLite3Instrumentor().instrument()
-    LoggingInstrumentor().instrument()
+    LoggingInstrumentor().instrument(**setting.options.get("logging", {}))
 
     def flush() -> None:
         for provider in (tracers, meters, loggers):
@@ -95,8 +107,9 @@ def upstream(url: str) -> Callable[[], None]:
     return flush
 
 
-def lean(url: str) -> Callable[[], None]:
+def lean(url: str, setting: Setting | None = None) -> Callable[[], None]:
     """Set up the lean core and its instruments; return how to flush."""
+    setting = setting or Setting()
     from opentelemetry import _logs, metrics, trace
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace.sampling import DEFAULT_ON
@@ -111,7 +124,7 @@ def lean(url: str) -> Callable[[], None]:
 
     redaction.install(redaction.Policy(Rules(enabled=False)))  # upstream redacts nothing; see tests/redaction
     guard.set_strict(False)  # hooks raise on purpose
-    os.environ.update(environment())
+    os.environ.update(setting.environ)
     settings = Settings.from_env(
         {
             "OTEL_EXPORTER_OTLP_ENDPOINT": url,
@@ -119,6 +132,8 @@ def lean(url: str) -> Callable[[], None]:
             "OTEL_BLRP_SCHEDULE_DELAY": "60000",
             "OTEL_METRIC_EXPORT_INTERVAL": "1000000",
             "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta",
+            "OTEL_FORGE_SPOOL_DIR": "none",
+            "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED": "false",
         }
     )
     built = build_lean(settings, Resource(RESOURCE), Accounts(), sampler=DEFAULT_ON)
@@ -126,9 +141,8 @@ def lean(url: str) -> Callable[[], None]:
     metrics.set_meter_provider(built.meter_provider)
     _logs.set_logger_provider(built.logger_provider)
     core = Core(built.tracer_provider, built.logger_provider, built.bound)
-    options: dict[str, dict[str, Any]] = {"flask": FLASK_HOOKS, "requests": REQUESTS_HOOKS}
     for name in INSTRUMENTS:
-        build_instrument(name, **options.get(name, {})).instrument(core)
+        build_instrument(name, **setting.options.get(name, {})).instrument(core)
     return lambda: _flushed(built.force_flush(20))
 
 
@@ -136,4 +150,4 @@ def _flushed(complete: bool) -> None:
     assert complete, "the lean pipeline did not deliver everything"
 
 
-PIPELINES: dict[str, Callable[[str], Callable[[], None]]] = {"upstream": upstream, "lean": lean}
+PIPELINES: dict[str, Callable[..., Callable[[], None]]] = {"upstream": upstream, "lean": lean}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 
@@ -145,6 +146,52 @@ def test_own_calls_switch_off_and_on_again(programs: Programs, receiver: OtlpRec
     shown = spans_of(programs, receiver, PROGRAM, switching)
     unhooked = ("GET", "otel_forge.instruments.requests", None, None)
     assert shown == sorted([*[unhooked] * 3, ("GET /work", FLASK, None, None), *[DATABASE] * 4], key=str)
+
+
+def test_switching_off_and_on_opens_no_second_series(programs: Programs, receiver: OtlpReceiver) -> None:
+    """What is measured before and after stands in one point of one metric."""
+    switching = """
+    for instrumentor in (FlaskInstrumentor(), RequestsInstrumentor(), SQLite3Instrumentor()):
+        instrumentor.instrument()
+    first.test_client().get("/work")
+    for instrumentor in (FlaskInstrumentor(), RequestsInstrumentor(), SQLite3Instrumentor()):
+        instrumentor.uninstrument()
+    first.test_client().get("/work")
+    for instrumentor in (FlaskInstrumentor(), RequestsInstrumentor(), SQLite3Instrumentor()):
+        instrumentor.instrument()
+    first.test_client().get("/work")
+"""
+    spans_of(programs, receiver, PROGRAM, switching)
+    counts = {
+        name: [point.count for metric in metrics for point in metric.histogram.data_points]
+        for name, metrics in last_metrics(receiver).items()
+        if name in DURATIONS
+    }
+    assert counts == {name: [2] for name in DURATIONS}
+
+
+DURATIONS = ("http.server.request.duration", "http.client.request.duration", "db.client.operation.duration")
+
+
+def last_metrics(receiver: OtlpReceiver) -> dict[str, list[Any]]:
+    """Return the metrics of the last request by name: several of a name would be a mistake."""
+    found: dict[str, list[Any]] = {}
+    for of_scope in receiver.received.requests["metrics"][-1].resource_metrics[0].scope_metrics:
+        for metric in of_scope.metrics:
+            found.setdefault(metric.name, []).append(metric)
+    return found
+
+
+def test_connections_are_switched_off_one_by_one(programs: Programs, receiver: OtlpReceiver) -> None:
+    """uninstrument_connection() of ours and of upstream's: no spans of what their new cursors execute."""
+    switching = """
+    for one in (sqlite3.connect(":memory:"), connection):
+        SQLite3Instrumentor.uninstrument_connection(one).cursor().execute("SELECT 2")
+    one.execute("SELECT 3")
+    sqlite3.connect(":memory:").cursor().execute("VALUES (1)")
+"""
+    shown = spans_of(programs, receiver, PROGRAM, switching)
+    assert shown == [("VALUES", "otel_forge.instruments.sqlite3", None, None)]
 
 
 def test_a_provider_of_ones_own_is_said_to_have_no_effect(programs: Programs, receiver: OtlpReceiver) -> None:

@@ -128,6 +128,13 @@ def test_code_attributes_on_request(start: Start, kept: Kept) -> None:
         ({"OTEL_PYTHON_LOG_HANDLER_LEVEL": "error"}, ["high"]),
         ({"OTEL_PYTHON_LOG_HANDLER_LEVEL": "odd"}, ["low", "high"]),
         ({"OTEL_PYTHON_LOG_AUTO_INSTRUMENTATION": "false"}, []),
+        (
+            {
+                "OTEL_PYTHON_LOG_AUTO_INSTRUMENTATION": "false",
+                "OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED": "true",
+            },
+            ["low", "high"],
+        ),
     ],
 )
 def test_variables_of_upstream_hold(start: Start, kept: Kept, environ: dict[str, str], expected: list[str]) -> None:

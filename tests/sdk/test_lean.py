@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -22,6 +23,7 @@ from opentelemetry.sdk.trace.sampling import DEFAULT_ON
 
 from otel_forge.delivery.accounts import Accounts
 from otel_forge.otlp.exporters import CONSOLE, Exporter
+from otel_forge.sdk import lean as lean_module
 from otel_forge.sdk.lean import Lean, build_lean, is_sent_by_us, others
 from otel_forge.settings import Settings
 from tests.otlp_receiver import OtlpReceiver, refused_url
@@ -29,13 +31,18 @@ from tests.otlp_receiver import OtlpReceiver, refused_url
 Build = Callable[..., tuple[Lean, Accounts, list[tuple[str, str]]]]
 
 
+def apart(folder: Path) -> dict[str, str]:
+    """Return settings under which only the test's own metrics arrive, and nothing is left for other tests."""
+    return {"OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED": "false", "OTEL_FORGE_SPOOL_DIR": str(folder)}
+
+
 @pytest.fixture
-def build() -> Iterator[Build]:
+def build(tmp_path: Path) -> Iterator[Build]:
     """Builds lean pipelines and closes them."""
     built: list[Lean] = []
 
     def build_one(url: str, resource: Resource | None = None, **environ: str) -> Any:
-        settings = Settings.from_env({"OTEL_EXPORTER_OTLP_ENDPOINT": url, **environ})
+        settings = Settings.from_env({"OTEL_EXPORTER_OTLP_ENDPOINT": url, **apart(tmp_path), **environ})
         accounts, failures = Accounts(), list[tuple[str, str]]()
         lean = build_lean(
             settings,
@@ -166,8 +173,8 @@ def test_a_span_that_two_threads_end_arrives_once(receiver: OtlpReceiver, build:
     assert len(receiver.received.spans()) == accounts.read()["traces"].created == 50
 
 
-def test_which_exporters_are_ours() -> None:
-    """OTLP over HTTP is; console, gRPC and names of plugins are somebody else's."""
+def test_which_exporters_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OTLP is, over gRPC as well where grpcio is installed; console and names of plugins are somebody else's."""
     settings = Settings.from_env(
         {
             "OTEL_TRACES_EXPORTER": "otlp,console",
@@ -176,8 +183,23 @@ def test_which_exporters_are_ours() -> None:
         }
     )
     assert (is_sent_by_us(settings, "traces"), others(settings, "traces")) == (True, ("console",))
-    assert (is_sent_by_us(settings, "metrics"), others(settings, "metrics")) == (False, ("otlp",))
+    assert (is_sent_by_us(settings, "metrics"), others(settings, "metrics")) == (True, ())
     assert (is_sent_by_us(settings, "logs"), others(settings, "logs")) == (False, ())
+    monkeypatch.setattr(lean_module, "find_spec", lambda name: None)
+    assert (is_sent_by_us(settings, "metrics"), others(settings, "metrics")) == (False, ("otlp",))
+
+
+@pytest.mark.parametrize(
+    ("names", "theirs"),
+    [
+        ("otlp,otlp_proto_http", ()),
+        ("otlp_proto_http,otlp_proto_grpc", ("otlp_proto_grpc",)),
+        ("otlp_proto_grpc,otlp", ("otlp",)),
+    ],
+)
+def test_of_several_ways_to_speak_otlp_the_first_is_ours(names: str, theirs: tuple[str, ...]) -> None:
+    """And nothing is sent twice the same way."""
+    assert others(Settings.from_env({"OTEL_TRACES_EXPORTER": names}), "traces") == theirs
 
 
 def test_exporters_of_others_are_served() -> None:
@@ -213,9 +235,9 @@ def test_the_cardinality_limit_is_a_setting(receiver: OtlpReceiver, build: Build
     assert lean.overflowed == {"users": 7}
 
 
-def test_views_apply_to_the_application_and_to_our_instruments(receiver: OtlpReceiver) -> None:
+def test_views_apply_to_the_application_and_to_our_instruments(receiver: OtlpReceiver, tmp_path: Path) -> None:
     """Upstream's views, given when the pipeline is built."""
-    settings = Settings.from_env({"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url})
+    settings = Settings.from_env({"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, **apart(tmp_path)})
     views = [View(instrument_name="users", name="people"), View(instrument_name="dur*", attribute_keys=set())]
     lean = build_lean(settings, Resource({}), Accounts(), sampler=DEFAULT_ON, views=views)
     try:

@@ -147,11 +147,44 @@ def test_it_starts_on_loopback_and_writes_only_to_its_state(store: StartedStore,
     assert "deprecated" not in store.server.log.lower()
 
 
+LATE = 20 * 3600
+"""Seconds: what an app sends after an outage that began last evening."""
+
+
+@pytest.mark.parametrize("store", ["prometheus"], indirect=True)
+def test_samples_of_an_outage_of_hours_are_taken_after_newer_ones(store: StartedStore) -> None:
+    """An app sends what it has kept beside what it makes now."""
+    otlp = f"http://127.0.0.1:{store.ports['PROMETHEUS']}/api/v1/otlp"
+    late = counter("kept", 7)
+    point = late.resource_metrics[0].scope_metrics[0].metrics[0].sum.data_points[0]
+    point.start_time_unix_nano -= LATE * 10**9
+    point.time_unix_nano -= LATE * 10**9
+    assert send(otlp, counter("kept", 9)) == 200
+    assert send(otlp, late) == 200
+    query = urllib.parse.urlencode({"query": "kept_total", "time": time.time() - LATE})
+    found = store.get("PROMETHEUS", f"/api/v1/query?{query}")["data"]["result"]
+    assert [series["value"][1] for series in found] == ["7"]
+
+
+@pytest.mark.parametrize("store", ["loki"], indirect=True)
+def test_lines_of_an_outage_of_hours_are_taken_after_newer_ones(store: StartedStore) -> None:
+    """And found, though they are in no chunk on disk yet."""
+    otlp = f"http://127.0.0.1:{store.ports['LOKI']}/otlp"
+    late = logs("made during the outage")
+    late.resource_logs[0].scope_logs[0].log_records[0].time_unix_nano -= LATE * 10**9
+    assert send(otlp, logs("made now")) == 204
+    assert send(otlp, late) == 204
+    now = time.time_ns()
+    query = urllib.parse.urlencode({"query": '{service_name="shop"}', "start": now - 2 * LATE * 10**9, "end": now})
+    streams = store.get("LOKI", f"/loki/api/v1/query_range?{query}")["data"]["result"]
+    assert {line for stream in streams for _, line in stream["values"]} == {"made now", "made during the outage"}
+
+
 @pytest.mark.parametrize("store", ["prometheus"], indirect=True)
 def test_prometheus_keeps_the_settings_that_the_file_asks_for(store: StartedStore) -> None:
     """OTLP on, exemplars on, late samples allowed, resource attributes promoted."""
     running = yaml.safe_load(store.get("PROMETHEUS", "/api/v1/status/config")["data"]["yaml"])
-    assert running["storage"]["tsdb"]["out_of_order_time_window"] == "30m"
+    assert running["storage"]["tsdb"]["out_of_order_time_window"] == "1d1h"
     assert "service.name" in running["otlp"]["promote_resource_attributes"]
     flags = store.get("PROMETHEUS", "/api/v1/status/flags")["data"]
     assert flags["web.enable-otlp-receiver"] == flags["web.enable-remote-write-receiver"] == "true"
