@@ -239,7 +239,9 @@ for child in range(4):
 for number in range(500):
     logger.info("parent line %d", number)
 codes = [os.waitpid(pid, 0)[1] for pid in children]
-logger.handlers[0].upkeep.run()
+upkeep = logger.handlers[0].upkeep
+upkeep.wait(30)
+upkeep.run()  # what a child left half packed stands there twice until then
 sys.exit(any(codes))
 """
 
