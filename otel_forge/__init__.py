@@ -1,20 +1,68 @@
 """otel-forge: one install that makes a Python web service observable.
 
 ``pip install otel-forge`` and ``opentelemetry-instrument python app.py`` are all that an application needs;
-``otel-forge up`` starts a place to look at what it sends.
+``otel-forge up`` starts a place to look at what it sends. What an application may call besides is below; each name is
+imported when it is first used, because start-up imports this package, too.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from otel_forge.version import VERSION as __version__
 
-TYPE_CHECKING = False  # typing itself would be imported with every `otel-forge run`
+TYPE_CHECKING = False  # which type checkers know; the launcher does without the import of typing
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from otel_forge.delivery.accounts import Account
+    from otel_forge.errortracking import capture_error
+    from otel_forge.logs.configuration import configure_logging
+    from otel_forge.logs.context import bind_context, carry, clear_context, log_context, unbind_context
+    from otel_forge.logs.logger import get_logger
+    from otel_forge.metrics.performance import track_performance
+    from otel_forge.web.boundary import ErrorBoundary
 
-__all__ = ["__version__", "accounts"]
+__all__ = [
+    "ErrorBoundary",
+    "__version__",
+    "accounts",
+    "bind_context",
+    "capture_error",
+    "carry",
+    "clear_context",
+    "configure_logging",
+    "get_logger",
+    "log_context",
+    "track_performance",
+    "unbind_context",
+]
+
+_HOMES = {
+    "ErrorBoundary": "otel_forge.web.boundary",
+    "bind_context": "otel_forge.logs.context",
+    "capture_error": "otel_forge.errortracking",
+    "carry": "otel_forge.logs.context",
+    "clear_context": "otel_forge.logs.context",
+    "configure_logging": "otel_forge.logs.configuration",
+    "get_logger": "otel_forge.logs.logger",
+    "log_context": "otel_forge.logs.context",
+    "track_performance": "otel_forge.metrics.performance",
+    "unbind_context": "otel_forge.logs.context",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(home), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def accounts() -> Mapping[str, Account]:

@@ -28,6 +28,7 @@ _CHOICES = ("OTEL_PYTHON_DISTRO", "OTEL_PYTHON_CONFIGURATOR")
 _GEVENT = "OTEL_PYTHON_AUTO_INSTRUMENTATION_EXPERIMENTAL_GEVENT_PATCH"
 _PROPAGATORS = "OTEL_PROPAGATORS"
 _LOGGING_INSTRUMENTATION = "logging"
+_THREADS = "threading"
 
 _core: Any = None
 """What the lean instruments record into, once telemetry is on; None where upstream's instrumentations serve."""
@@ -66,6 +67,7 @@ def configure() -> None:
         _core = telemetry.configure(
             settings, argv=sys.orig_argv, folder=Path.cwd(), announce=not _is_reloaded_child()
         ).core
+        _carry_context_into_threads(settings)
 
 
 def instrument(entry_point: EntryPoint, **options: Any) -> None:
@@ -112,7 +114,7 @@ def _call_all(group: str) -> None:
 
 
 def _load_instrumentations() -> None:
-    disabled = {name.strip() for name in os.environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")}
+    disabled = _disabled()
     if "*" in disabled:
         return
     settings = Settings.from_env(os.environ)
@@ -125,6 +127,19 @@ def _load_instrumentations() -> None:
             continue  # it is here, the library that it instruments is not
         except Exception as error:  # noqa: BLE001 - one that fails costs only itself
             say_failed(entry_point, error)
+
+
+def _disabled() -> set[str]:
+    return {name.strip() for name in os.environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")}
+
+
+def _carry_context_into_threads(settings: Settings) -> None:
+    """Activate the instrument of threads, with both pipelines: no package has to be installed for it."""
+    if settings.disabled or _disabled() & {"*", _THREADS} or _instrument_with_ours(_THREADS, settings):
+        return
+    from otel_forge.instruments.threading import ThreadingInstrument
+
+    ThreadingInstrument().instrument()  # which records nothing
 
 
 def _instrument_with_installed(entry_point: EntryPoint) -> None:
@@ -154,6 +169,8 @@ def _instrument_with_ours(name: str, settings: Settings) -> bool:
 
     if not is_offered(name, settings.semconv_opt_in):
         return False
+    if adoption.is_active(name):
+        return True
     core, changes = _core, _shown_to_instrumentations(settings, name)
 
     def activate(module: Any) -> None:

@@ -81,6 +81,20 @@ def number(minimum: float, maximum: float = math.inf, *, unit: str = "", above: 
     return Parser(read, f"{what} {lower}{upper}")
 
 
+def _rate(text: str) -> tuple[int, float] | None:
+    """Return ``1000/60s`` as (1000, 60.0), and ``off`` as None."""
+    if text.lower() == "off":
+        return None
+    count, _, seconds = text.partition("/")
+    rate = int(count), float(seconds.strip().removesuffix("s"))
+    if rate[0] < 1 or not 0 < rate[1] < math.inf:
+        raise ValueError(text)
+    return rate
+
+
+RATE = Parser(_rate, "off or a number of records in a number of seconds such as 1000/60s")
+
+
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _SIZE = re.compile(r"(\d+)\s*([kmg]?)(?:i?b)?", re.IGNORECASE)
 
@@ -167,3 +181,49 @@ def _readable_file(text: str) -> str:
 
 
 READABLE_FILE = Parser(_readable_file, "the path of a file that this process can read")
+
+
+def _reference(text: str) -> str:
+    module, _, name = text.partition(":")
+    if not name.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
+        raise ValueError(text)
+    return text
+
+
+REFERENCE = Parser(_reference, "a function as module:function")
+
+
+def _patterns(text: str) -> dict[str, str]:
+    """Return ``class=regular expression;class=…``; an expression that could take more than linear time is an error."""
+    patterns: dict[str, str] = {}
+    complete = True
+    for item in text.split(";"):
+        if not item.strip():
+            continue
+        name, separator, pattern = item.strip().partition("=")
+        if separator and _CLASS_NAME.fullmatch(name.strip()) and _is_linear(pattern):
+            patterns[name.strip()] = pattern
+        else:
+            complete = False
+    if not complete:
+        raise PartlyUsable(patterns)
+    return patterns
+
+
+_CLASS_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_NESTED_REPETITION = re.compile(r"(?<!\\)[*+}][^()]*\)(?:[*+]|\{[0-9]*,)")
+
+
+def _is_linear(pattern: str) -> bool:
+    """Whether `pattern` can be compiled and repeats nothing that repeats itself, which backtracks exponentially."""
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return bool(pattern) and not _NESTED_REPETITION.search(pattern)
+
+
+PATTERNS = Parser(
+    _patterns,
+    "a list of class=regular expression with semicolons between them (no repetition inside a repeated group)",
+)

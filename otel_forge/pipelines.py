@@ -34,7 +34,7 @@ class Pipeline:
     """What was built: a provider and a way to close it for each signal, and where each signal goes."""
 
     providers: dict[Signal, Any] = field(default_factory=dict)
-    closers: dict[Signal, Callable[[], object]] = field(default_factory=dict)
+    closers: dict[str, Callable[[], object]] = field(default_factory=dict)
     routes: list[tuple[Signal, str]] = field(default_factory=list)
     failure: Callable[[Signal], str] = lambda signal: ""
     place: Callable[[], str] = lambda: ""
@@ -112,7 +112,7 @@ def _build_lean(
     has_logs = sent_by_us["logs"] or bool(exporters["logs"])
     return Pipeline(
         {"traces": lean.tracer_provider, "metrics": lean.meter_provider, "logs": lean.logger_provider},
-        dict(lean.closers),
+        dict(lean.closers.items()),
         [
             *((signal, shown_address(settings.otlp[signal].endpoint)) for signal in SIGNALS if sent_by_us[signal]),
             *((signal, _address(exporter)) for signal in SIGNALS for exporter in exporters[signal]),

@@ -27,7 +27,10 @@ from otel_forge.parsing import (
     DURATION,
     NAMES,
     PAIRS,
+    PATTERNS,
+    RATE,
     READABLE_FILE,
+    REFERENCE,
     TEXT,
     URL,
     Parser,
@@ -45,6 +48,7 @@ _LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 _SECRET_VARIABLE_WORDS = ("HEADERS",)
 _PROTOCOLS = choice("http/protobuf", "grpc")
 _MILLISECONDS = number(0, unit="milliseconds", above=True)
+_MEGABYTES = number(0, 1_000_000, unit="megabytes", above=True)
 _LIMIT = integer(0)
 _RATIO = number(0, 1)
 
@@ -264,6 +268,132 @@ VARIABLES: tuple[Variable, ...] = (
         "false leaves SIGTERM alone; true sends what is left before a plain python process ends.",
     ),
     Variable(
+        "SENTRY_DSN", TEXT, "", "The Sentry project that errors are reported to; needs otel-forge[sentry].", "no Sentry"
+    ),
+    Variable(
+        "APP_ENV",
+        TEXT,
+        "",
+        "The environment, production or development, where deployment.environment.name does not say it.",
+        "FLASK_ENV",
+    ),
+    Variable("FLASK_ENV", TEXT, "", "The same, where APP_ENV does not say it.", "development"),
+    Variable(
+        "SENTRY_ENVIRONMENT",
+        TEXT,
+        "",
+        "The environment that Sentry shows.",
+        "deployment.environment.name, APP_ENV or FLASK_ENV",
+    ),
+    Variable(
+        "SENTRY_RELEASE", TEXT, "", "The release that Sentry shows.", "service.version of OTEL_RESOURCE_ATTRIBUTES"
+    ),
+    Variable(
+        "OTEL_FORGE_SENTRY",
+        choice("production", "on", "off"),
+        "production",
+        "Where errors are reported to SENTRY_DSN: production (only where the environment is that), on or off.",
+    ),
+    Variable(
+        "OTEL_FORGE_SENTRY_SAMPLE_RATE",
+        _RATIO,
+        1.0,
+        "The share of errors that is reported to Sentry, chosen by trace id as the ratio samplers choose traces.",
+    ),
+    Variable(
+        "OTEL_FORGE_SENTRY_NETWORK_ERRORS",
+        BOOLEAN,
+        False,
+        "true reports failed network requests to Sentry, too; they are logged anyway.",
+    ),
+    Variable(
+        "OTEL_FORGE_SLOW_CALL",
+        _MILLISECONDS,
+        1000.0,
+        "Milliseconds above which track_performance warns, unless its own threshold says otherwise.",
+    ),
+    Variable(
+        "LOG_LEVEL",
+        TEXT,
+        "",
+        "Lowest level that our console and JSON views show, by name or number; other tools may read it as well.",
+        "info",
+    ),
+    Variable(
+        "OTEL_FORGE_LOGS_VIEW",
+        choice("off", "auto", "console", "json"),
+        "off",
+        "Log records as otel-forge writes them: off, console, json, or auto (console in development, else json).",
+    ),
+    Variable(
+        "OTEL_FORGE_LOGS_FLOOD",
+        RATE,
+        None,
+        "Records below ERROR that one log statement may make before the rest is only counted, such as 1000/60s.",
+        "no limit",
+    ),
+    Variable(
+        "OTEL_FORGE_LOGS_LONGEST", integer(100), 65536, "Characters of a message, field or traceback that views show."
+    ),
+    Variable(
+        "OTEL_FORGE_LOGS_LEVELS",
+        BOOLEAN,
+        True,
+        "false keeps processes from watching for `otel-forge logs level`, which changes levels while they run.",
+    ),
+    Variable("NO_COLOR", TEXT, "", "Anything keeps colours out of the console view.", "colours on a terminal"),
+    Variable("FORCE_COLOR", TEXT, "", "Anything but 0 gives the console view colours wherever it goes; NO_COLOR wins."),
+    Variable(
+        "LOG_DIR",
+        TEXT,
+        "",
+        "Folder of the daily log files, <service>-YYYY-MM-DD.log; `otel-forge logs` reads them.",
+        "no log files",
+    ),
+    Variable(
+        "OTEL_FORGE_LOGS_FILE_MB",
+        _MEGABYTES,
+        10.0,
+        "Megabytes at which a log file is set aside and packed and a new one begun.",
+    ),
+    Variable("OTEL_FORGE_LOGS_PACK_DAYS", integer(0), 7, "Days after which a past day's log file is packed, too."),
+    Variable("OTEL_FORGE_LOGS_KEEP_DAYS", integer(1), 30, "Days after which a log file is removed."),
+    Variable(
+        "OTEL_FORGE_LOGS_TOTAL_MB",
+        _MEGABYTES,
+        100.0,
+        "Megabytes that the log files of a service may take; above, the oldest packed ones are removed.",
+    ),
+    Variable(
+        "OTEL_FORGE_REDACTION",
+        BOOLEAN,
+        True,
+        "false lets secrets leave as they are: in spans, metrics, logs, files and Sentry events.",
+    ),
+    Variable(
+        "OTEL_FORGE_REDACTION_KEYS",
+        NAMES,
+        (),
+        "More keys whose values never leave, in any sink; * stands for any characters.",
+    ),
+    Variable(
+        "OTEL_FORGE_REDACTION_PATTERNS",
+        PATTERNS,
+        {},
+        "More texts that never leave: class=regular expression, several with semicolons.",
+    ),
+    Variable(
+        "OTEL_FORGE_REDACTION_CALLBACK",
+        REFERENCE,
+        "",
+        "A function of yours, as module:function, that is given key and text and returns what may leave, or None.",
+    ),
+    Variable("OTEL_FORGE_REDACTION_ALLOW_KEYS", NAMES, (), "Keys that name no secret in your app, such as session.id."),
+    Variable(
+        "OTEL_FORGE_REDACTION_ALLOW_HEADERS", NAMES, (), "Captured headers whose values may leave, beside HTTP's own."
+    ),
+    Variable("OTEL_FORGE_REDACTION_ALLOW_QUERY", NAMES, (), "Keys of URL queries whose values may leave."),
+    Variable(
         "OTEL_FORGE_SPOOL_DIR",
         TEXT,
         "",
@@ -362,6 +492,54 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class SentrySettings:
+    """What is reported to Sentry; `is_on` says whether we are to initialise it."""
+
+    dsn: str
+    environment: str
+    release: str
+    is_on: bool
+    sample_rate: float
+    network_errors: bool
+
+
+@dataclass(frozen=True)
+class LogViewSettings:
+    """How log records are shown; `flood` is (records, seconds), `colour` None where the stream decides."""
+
+    view: str
+    level: str
+    flood: tuple[int, float] | None
+    longest: int
+    colour: bool | None
+    run_time_levels: bool
+
+
+@dataclass(frozen=True)
+class LogFileSettings:
+    """Where log files are and how long they are kept; without a `folder` there are none."""
+
+    folder: str
+    file_bytes: int
+    pack_after_days: int
+    remove_after_days: int
+    total_bytes: int
+
+
+@dataclass(frozen=True)
+class RedactionSettings:
+    """What never leaves the process beside the defaults, and what may."""
+
+    enabled: bool = True
+    keys: tuple[str, ...] = ()
+    patterns: Mapping[str, str] = field(default_factory=dict)
+    callback: str = ""
+    allowed_keys: tuple[str, ...] = ()
+    allowed_headers: tuple[str, ...] = ()
+    allowed_query: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything that can be set, read once; see ``docs/settings.md`` for each variable."""
 
@@ -388,6 +566,8 @@ class Settings:
     log_level: str
     log_code_attributes: bool
     log_unpropagated: bool
+    log_files: LogFileSettings
+    log_views: LogViewSettings
     semconv_opt_in: tuple[str, ...]
     scrape_host: str
     scrape_port: int
@@ -395,8 +575,12 @@ class Settings:
     pipeline: str
     spool: SpoolSettings
     exit_timeout: float
+    environment: str
+    sentry: SentrySettings
+    slow_call: float
     sigterm_flush: bool
     startup_line: bool
+    redaction: RedactionSettings
     problems: tuple[str, ...] = field(default=())
     rejected: tuple[str, ...] = field(default=())
 
@@ -502,6 +686,8 @@ def _read(cls: type[Settings], read: _Reader) -> Settings:
         log_level=read("OTEL_PYTHON_LOG_HANDLER_LEVEL"),
         log_code_attributes=read("OTEL_PYTHON_LOG_CODE_ATTRIBUTES"),
         log_unpropagated=read("OTEL_FORGE_LOGS_UNPROPAGATED"),
+        log_files=_read_log_files(read),
+        log_views=_read_log_views(read),
         semconv_opt_in=read("OTEL_SEMCONV_STABILITY_OPT_IN"),
         scrape_host=read("OTEL_EXPORTER_PROMETHEUS_HOST"),
         scrape_port=read("OTEL_EXPORTER_PROMETHEUS_PORT"),
@@ -509,10 +695,65 @@ def _read(cls: type[Settings], read: _Reader) -> Settings:
         pipeline=read("OTEL_FORGE_PIPELINE"),
         spool=_read_spool(read),
         exit_timeout=read("OTEL_FORGE_EXIT_TIMEOUT"),
+        environment=_environment(read),
+        sentry=_read_sentry(read),
+        slow_call=read("OTEL_FORGE_SLOW_CALL"),
         sigterm_flush=read("OTEL_FORGE_SIGTERM_FLUSH"),
         startup_line=read("OTEL_FORGE_STARTUP_LINE"),
+        redaction=_read_redaction(read),
         problems=tuple(dict.fromkeys([*read.problems, *read.misspelt()])),
         rejected=tuple(dict.fromkeys(read.rejected)),
+    )
+
+
+def _read_log_views(read: _Reader) -> LogViewSettings:
+    forced = read("FORCE_COLOR") not in ("", "0", "false")
+    return LogViewSettings(
+        view=read("OTEL_FORGE_LOGS_VIEW"),
+        level=read("LOG_LEVEL"),
+        flood=read("OTEL_FORGE_LOGS_FLOOD"),
+        longest=read("OTEL_FORGE_LOGS_LONGEST"),
+        colour=False if read("NO_COLOR") else True if forced else None,
+        run_time_levels=read("OTEL_FORGE_LOGS_LEVELS"),
+    )
+
+
+def _environment(read: _Reader) -> str:
+    """Return where the service runs, such as production; a developer who says nothing is in development."""
+    attributes: Mapping[str, str] = read("OTEL_RESOURCE_ATTRIBUTES")
+    named = attributes.get("deployment.environment.name") or attributes.get("deployment.environment")
+    return str(named or read("APP_ENV") or read("FLASK_ENV") or "development")
+
+
+def is_production(environment: str) -> bool:
+    """Return whether `environment` is what people mean by production."""
+    return environment.lower() in ("production", "prod")
+
+
+def _read_sentry(read: _Reader) -> SentrySettings:
+    dsn, where = read("SENTRY_DSN"), read("OTEL_FORGE_SENTRY")
+    environment = read("SENTRY_ENVIRONMENT") or _environment(read)
+    is_wanted = where == "on" or (where == "production" and is_production(environment))
+    attributes: Mapping[str, str] = read("OTEL_RESOURCE_ATTRIBUTES")
+    return SentrySettings(
+        dsn=dsn,
+        environment=environment,
+        release=read("SENTRY_RELEASE") or attributes.get("service.version", ""),
+        is_on=bool(dsn) and is_wanted,
+        sample_rate=read("OTEL_FORGE_SENTRY_SAMPLE_RATE"),
+        network_errors=read("OTEL_FORGE_SENTRY_NETWORK_ERRORS"),
+    )
+
+
+def _read_redaction(read: _Reader) -> RedactionSettings:
+    return RedactionSettings(
+        enabled=read("OTEL_FORGE_REDACTION"),
+        keys=read("OTEL_FORGE_REDACTION_KEYS"),
+        patterns=read("OTEL_FORGE_REDACTION_PATTERNS"),
+        callback=read("OTEL_FORGE_REDACTION_CALLBACK"),
+        allowed_keys=read("OTEL_FORGE_REDACTION_ALLOW_KEYS"),
+        allowed_headers=read("OTEL_FORGE_REDACTION_ALLOW_HEADERS"),
+        allowed_query=read("OTEL_FORGE_REDACTION_ALLOW_QUERY"),
     )
 
 
@@ -578,6 +819,16 @@ def _read_batch(read: _Reader, prefix: str, otlp: OtlpSettings) -> BatchSettings
         max_queue_size=queue,
         max_export_batch_size=batch,
         export_timeout=read(f"OTEL_{prefix}_EXPORT_TIMEOUT"),
+    )
+
+
+def _read_log_files(read: _Reader) -> LogFileSettings:
+    return LogFileSettings(
+        folder=read("LOG_DIR"),
+        file_bytes=round(read("OTEL_FORGE_LOGS_FILE_MB") * 1_000_000),
+        pack_after_days=read("OTEL_FORGE_LOGS_PACK_DAYS"),
+        remove_after_days=read("OTEL_FORGE_LOGS_KEEP_DAYS"),
+        total_bytes=round(read("OTEL_FORGE_LOGS_TOTAL_MB") * 1_000_000),
     )
 
 

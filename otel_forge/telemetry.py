@@ -5,15 +5,20 @@ from __future__ import annotations
 import atexit
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from opentelemetry import _logs, metrics, propagate, trace
 
+from otel_forge import redaction
 from otel_forge.delivery.accounts import Accounts
 from otel_forge.delivery.exit import Exit
 from otel_forge.delivery.outage import Outage
 from otel_forge.guard import guard
+from otel_forge.import_hooks import when_imported
+from otel_forge.metrics.redactions import count_redactions
 from otel_forge.notices import Rationed, notice
 from otel_forge.otlp.exporters import SCRAPE, with_known_exporters
 from otel_forge.pipelines import Pipeline, build_pipeline
@@ -27,6 +32,8 @@ _NOISY_LOGGERS = (
     "opentelemetry.sdk._shared_internal",
     "opentelemetry.sdk.metrics._internal.export",
 )
+_SHARE_OF_SENTRY = 0.75
+"""How much of the exit's budget Sentry may take: closing it needs a moment more than it is told."""
 _SET_PROVIDER: Mapping[Signal, Callable[[Any], None]] = {
     "metrics": metrics.set_meter_provider,
     "traces": trace.set_tracer_provider,
@@ -43,14 +50,15 @@ def configure(settings: Settings, *, argv: Sequence[str], folder: Path, announce
     """
     for problem in settings.problems:
         notice(problem)
+    _install_policy(settings)
     with guard("setting the propagators"):
         propagate.set_global_textmap(build_propagator(settings.propagators, notice))
-    if settings.disabled:
-        return Pipeline()
-    if settings.config_file and _configure_from_file(settings):
+    service = service_name(settings, argv, folder)
+    if settings.disabled or (settings.config_file and _configure_from_file(settings)):
+        _show_logs(settings, service)
         return Pipeline()
     settings = with_known_exporters(settings, notice)
-    service, accounts = service_name(settings, argv, folder), _keep(Accounts())
+    accounts = _keep(Accounts())
     resource = build_resource(settings, service, VERSION)
     pipeline = build_pipeline(
         settings,
@@ -61,14 +69,82 @@ def configure(settings: Settings, *, argv: Sequence[str], folder: Path, announce
     )
     for signal, provider in pipeline.providers.items():
         _SET_PROVIDER[signal](provider)
+    if "metrics" in pipeline.providers:
+        with guard("counting redactions"):
+            count_redactions(pipeline.providers["metrics"])
     if pipeline.core is None and settings.exporters["logs"]:
         _bridge_logging(settings)
     _silence_upstream()
-    leave = Exit(pipeline.closers, accounts, settings.exit_timeout, pipeline.failure, place=pipeline.place)
+    closers: dict[str, Callable[[], object]] = {**pipeline.closers, **_start_error_tracking(settings)}
+    if "logs" in closers:
+        closers["logs"] = _after_last_words(closers["logs"])
+    leave = Exit(closers, accounts, settings.exit_timeout, pipeline.failure, place=pipeline.place)
     leave.install(sigterm=settings.sigterm_flush)
+    _show_logs(settings, service)  # after the exit: what it has to say at the end is still sent
     if announce and settings.startup_line:
         notice(_startup_line(settings, service, pipeline))
     return pipeline
+
+
+def _install_policy(settings: Settings) -> None:
+    """Make the settings' redaction policy the process's; a callback that cannot be had costs only itself."""
+    try:
+        redaction.install(redaction.build_policy(settings.redaction))
+    except Exception as error:  # noqa: BLE001 - importing the user's module may raise anything
+        notice(
+            f"OTEL_FORGE_REDACTION_CALLBACK={settings.redaction.callback!r} cannot be had "
+            f"({type(error).__name__}: {error}); redacting without it."
+        )
+        redaction.install(redaction.build_policy(replace(settings.redaction, callback="")))
+
+
+def _show_logs(settings: Settings, service: ServiceName) -> None:
+    """Set up log views, flood control and run-time levels, each where the settings ask for it."""
+    from otel_forge.logs import upkeep
+
+    upkeep.install(settings, service.name)
+    if settings.log_files.folder:
+        from otel_forge.logs import configuration
+        from otel_forge.logs.files import recording
+
+        with guard("setting up log files"):
+            recording.start(settings, service.name, configuration.build_json_view(settings.log_views, service.name))
+
+
+def _after_last_words(close: Callable[[], object]) -> Callable[[], object]:
+    """Return what closes the pipeline of log records once flood control has said what it held back."""
+    from otel_forge.logs import flood
+
+    def close_logs() -> None:
+        flood.say_what_is_left()
+        close()
+
+    return close_logs
+
+
+def _start_error_tracking(settings: Settings) -> Mapping[str, Callable[[], object]]:
+    """Let Sentry see errors where that is configured, and join the application's; return how to close it at exit.
+
+    What the application does not use is not imported.
+    """
+    when_imported("otel_forge.metrics.performance", lambda module: module.configure(settings))
+    if not settings.sentry.is_on:
+        when_imported("sentry_sdk.scope", _join_sentry)
+        return {}
+    from otel_forge.errortracking import sentry
+
+    with guard("starting Sentry"):
+        sentry.start(settings.sentry)
+    timeout = settings.exit_timeout * _SHARE_OF_SENTRY
+    return {"errors": lambda: sentry.close(timeout)}
+
+
+def _join_sentry(module: ModuleType) -> None:
+    """Watch for the clients that the application makes; `module` is ``sentry_sdk.scope``, just imported."""
+    with guard("joining the application's Sentry"):
+        from otel_forge.errortracking import sentry
+
+        sentry.join(module)
 
 
 _accounts = Accounts()
@@ -130,7 +206,7 @@ def _arrange_exit_of_file_providers(settings: Settings) -> None:
         "metrics": metrics.get_meter_provider(),
         "logs": _logs.get_logger_provider(),
     }
-    closers: dict[Signal, Callable[[], object]] = {}
+    closers: dict[str, Callable[[], object]] = dict(_start_error_tracking(settings))
     for signal, provider in providers.items():
         shutdown = getattr(provider, "shutdown", None)
         if shutdown is not None:

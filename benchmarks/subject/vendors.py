@@ -28,7 +28,7 @@ def _logfire() -> None:
 
 
 def _sentry() -> None:
-    import sentry_sdk  # type: ignore[import-not-found]
+    import sentry_sdk
 
     sentry_sdk.init(dsn=os.environ["BENCHMARK_DSN"], traces_sample_rate=1.0, enable_logs=True)
 

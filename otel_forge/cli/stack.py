@@ -1,4 +1,4 @@
-"""The commands of the stack: up, down, status, logs, restart."""
+"""The commands of the stack: up, down, status, restart; `logs` is in a module of its own."""
 
 from __future__ import annotations
 
@@ -52,10 +52,11 @@ def settings_for(state_dir: Path | None, config_dir: Path | None = None) -> Stac
 
 def running_backend(settings: StackSettings) -> Backend:
     """Return the backend of the engine that runs, or ran last."""
-    return backend_for(last_engine(settings), settings, os.environ, _say)
+    return backend_for(last_engine(settings), settings, os.environ, say)
 
 
-def _say(message: str) -> None:
+def say(message: str) -> None:
+    """Report progress, on standard error."""
     click.echo(f"otel-forge: {message}", err=True)
 
 
@@ -78,8 +79,8 @@ def up(engine: str, config_dir: Path | None, timeout: float, state_dir: Path | N
     that is running already is left alone.
     """
     settings = settings_for(state_dir, config_dir)
-    chosen = choose(engine, settings, os.environ, _say)
-    status = backend_for(chosen, settings, os.environ, _say, ProgressText(sys.stderr)).up(timeout)
+    chosen = choose(engine, settings, os.environ, say)
+    status = backend_for(chosen, settings, os.environ, say, ProgressText(sys.stderr)).up(timeout)
     _print(output.up_text(status))
 
 
@@ -116,25 +117,6 @@ def status(as_json: bool, state_dir: Path | None) -> None:
 
 @click.command()
 @click.argument("components", nargs=-1, metavar="[COMPONENT]...")
-@click.option("-f", "--follow", is_flag=True, help="Go on with new lines until interrupted.")
-@click.option("-n", "--lines", type=click.IntRange(min=0), default=100, show_default=True, help="Lines to begin with.")
-@click.option("--errors", is_flag=True, help="Only lines of the current run that report an error.")
-@state_dir_option
-def logs(components: tuple[str, ...], follow: bool, lines: int, errors: bool, state_dir: Path | None) -> None:
-    """Show the last lines that components have logged.
-
-    All components when none is named.
-    """
-    backend = running_backend(settings_for(state_dir))
-    try:
-        for line in backend.logs(components, lines=lines, follow=follow, errors=errors):
-            click.echo(line)
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
-@click.command()
-@click.argument("components", nargs=-1, metavar="[COMPONENT]...")
 @timeout_option
 @state_dir_option
 def restart(components: tuple[str, ...], timeout: float, state_dir: Path | None) -> None:
@@ -154,10 +136,9 @@ def _print(lines: list[str]) -> None:
 
 def add_to(group: click.Group) -> None:
     """Add the commands of the stack to a group."""
-    for command in (up, down, status, logs, restart):
+    for command in (up, down, status, restart):
         group.add_command(command)
 
 
 COMPONENTS_HELP = f"COMPONENT is one of {', '.join(NAMES)}."
-for _command in (logs, restart):
-    _command.epilog = COMPONENTS_HELP
+restart.epilog = COMPONENTS_HELP

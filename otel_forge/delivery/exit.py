@@ -33,7 +33,7 @@ class Exit:
 
     def __init__(
         self,
-        closers: Mapping[Signal, Callable[[], object]],
+        closers: Mapping[str, Callable[[], object]],
         accounts: Accounts,
         budget: float,
         explain: Callable[[Signal], str] = lambda signal: "",

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from importlib import import_module
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from otel_forge.instruments.core import Core
+if TYPE_CHECKING:
+    from otel_forge.instruments.core import Core
 
 _HTTP, _DATABASE = "http", "database"
 
@@ -27,6 +28,7 @@ INSTRUMENTS: dict[str, tuple[str, str, str]] = {
     "requests": ("otel_forge.instruments.requests", "RequestsInstrument", _HTTP),
     "sqlite3": ("otel_forge.instruments.sqlite3", "Sqlite3Instrument", _DATABASE),
     "logging": ("otel_forge.instruments.logging", "LoggingInstrument", ""),
+    "threading": ("otel_forge.instruments.threading", "ThreadingInstrument", ""),
 }
 """Name of the entry point: module, class and the conventions that it must be allowed to speak ("" for any)."""
 

@@ -24,6 +24,7 @@ _INSTRUMENTORS = {
     "requests": "RequestsInstrumentor",
     "sqlite3": "SQLite3Instrumentor",
     "logging": "LoggingInstrumentor",
+    "threading": "ThreadingInstrumentor",
 }
 _active: dict[str, tuple[Any, Core]] = {}
 
@@ -39,6 +40,11 @@ def watch(name: str) -> None:
 def activated(name: str, instrument: Any, core: Core) -> None:
     """Hand the calls for `name` to `instrument` from now on."""
     _active[name] = instrument, core
+
+
+def is_active(name: str) -> bool:
+    """Return whether our instrument `name` is active already."""
+    return name in _active
 
 
 def _stand_in(name: str, module: ModuleType) -> None:

@@ -22,6 +22,9 @@ from otel_forge.instruments import spans
 from otel_forge.instruments.bounded import Bounded
 from otel_forge.instruments.core import Core
 from otel_forge.instruments.log_correlation import Correlation
+from otel_forge.logs.context import FIELDS_KEY
+from otel_forge.logs.flood import is_admitted, listen
+from otel_forge.logs.record import FIELDS, STAMP
 from otel_forge.sdk.current import SPAN_KEY, SUPPRESSED, current_context
 from otel_forge.sdk.logger import LeanLoggerProvider, LeanLogRecord
 from otel_forge.sdk.span import LeanSpan
@@ -41,7 +44,7 @@ _OWN = object()
 _SUPPRESSED, _SUPPRESSED_ONCE = spans.SUPPRESSED_KEYS
 
 _PLAIN_RECORD = vars(logging.makeLogRecord({}))
-_STANDARD = frozenset(_PLAIN_RECORD) | {"asctime", "getMessage", "message", "taskName"}
+_STANDARD = frozenset(_PLAIN_RECORD) | {"asctime", "getMessage", "message", "taskName", STAMP}
 _STANDARD_COUNT = len(_PLAIN_RECORD)
 _LAST_STANDARD = next(reversed(_PLAIN_RECORD))
 
@@ -73,6 +76,7 @@ class LoggingInstrument:
         )
         self._restore: tuple[Any, Any] | None = None
         self._provider: LeanLoggerProvider | None = None
+        self._stop_listening: Callable[[], None] = lambda: None
 
     def adopt(
         self,
@@ -120,11 +124,14 @@ class LoggingInstrument:
         ours = self._listening(original)
         setattr(logging.Logger, "callHandlers", ours)  # noqa: B010 - mypy forbids assigning to a method
         self._restore = original, ours
+        self._stop_listening()
+        self._stop_listening = listen(self.offer)
 
     def uninstrument(self) -> None:
         """Put logging back as it was, unless somebody else has patched it on top; then only stop listening."""
         self._correlation.remove()
         self._provider = None
+        self._stop_listening()
         if self._restore is not None and vars(logging.Logger).get("callHandlers") is self._restore[1]:
             setattr(logging.Logger, "callHandlers", self._restore[0])  # noqa: B010
         self._restore = None
@@ -160,6 +167,8 @@ class LoggingInstrument:
             return
         if _UPSTREAM_HANDLER in sys.modules and _is_bridged_by_others():
             return
+        if not is_admitted(record):
+            return
         name = record.name
         emitter = self._loggers.get(name)
         if emitter is None:
@@ -176,6 +185,8 @@ class LoggingInstrument:
         if len(fields) != _STANDARD_COUNT or next(reversed(fields)) != _LAST_STANDARD:
             attributes = _extras(fields)
             event_name = _take_event_name(attributes)
+        if FIELDS_KEY in context:
+            attributes = {**(plain_copy(context[FIELDS_KEY]) or {}), **attributes}  # type: ignore[arg-type]
         message, arguments = record.msg, record.args
         body = message
         if type(message) is not str or type(record) is not logging.LogRecord:
@@ -272,7 +283,9 @@ def _text(value: Any) -> Any:
 
 
 def _extras(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return plain_copy({name: value for name, value in fields.items() if name not in _STANDARD}) or {}
+    extras = {name: value for name, value in fields.items() if name not in _STANDARD}
+    own = extras.pop(FIELDS, None)
+    return plain_copy({**extras, **own} if own else extras) or {}
 
 
 def _take_event_name(attributes: dict[str, Any]) -> str | None:

@@ -8,7 +8,7 @@ from opentelemetry import context as context_api
 from opentelemetry.context import Context
 
 from otel_forge.guard import guard
-from otel_forge.sdk import exceptions
+from otel_forge.sdk import captured, exceptions
 from otel_forge.sdk.span import ERROR, OK, LeanSpan
 
 SUPPRESSED_KEYS: tuple[str, str] = (
@@ -43,10 +43,11 @@ def mark_failed(span: LeanSpan, description: str | None = None) -> None:
 
 def record(span: LeanSpan, error: BaseException, time: int, *, describe: bool = True) -> None:
     """Add the event of `error`, and the status as a block that it leaves would set it."""
-    attributes = description_of(error)
-    attributes["exception.escaped"] = "False"
-    span._append_event("exception", attributes, time)
-    span._unsettled = True
+    if not captured.is_recorded(error, span.span_id):
+        attributes = description_of(error)
+        attributes["exception.escaped"] = "False"
+        span._append_event("exception", attributes, time)
+        span._unsettled = True
     if describe:
         mark_failed(span, f"{type(error).__name__}: {exceptions.message(error)}")
 

@@ -13,12 +13,16 @@ import copy
 import functools
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from opentelemetry._logs import LoggerProvider
 from opentelemetry.instrumentation.logging.handler import LoggingHandler
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from otel_forge.guard import guard
+from otel_forge.logs.context import context_fields
+from otel_forge.logs.flood import is_admitted, listen
+from otel_forge.logs.record import FIELDS, STAMP
 
 _OWN_LOGGERS = ("opentelemetry", "otel_forge")
 _LEVELS = {
@@ -37,6 +41,14 @@ class _Translator(LoggingHandler):
 
     def flush(self) -> None:
         """Do nothing."""
+
+    def _get_attributes(self, record: logging.LogRecord) -> tuple[dict[str, Any], str | None]:
+        """Return attributes and event name, with the fields of the context and of our logger among them."""
+        attributes, event_name = super()._get_attributes(record)
+        for name in (FIELDS, STAMP):
+            attributes.pop(name, None)
+        own = record.__dict__.get(FIELDS) or {}
+        return {**context_fields(), **attributes, **own}, event_name
 
 
 class LogBridge:
@@ -67,7 +79,13 @@ class LogBridge:
         call_handlers.__code__ = call_handlers.__code__.replace(co_filename=original.__code__.co_filename)
         functools.update_wrapper(call_handlers, original)
         setattr(logging.Logger, "callHandlers", call_handlers)  # noqa: B010 - mypy forbids assigning to a method
-        return lambda: setattr(logging.Logger, "callHandlers", original)
+        stop_listening = listen(self.offer)
+
+        def remove() -> None:
+            stop_listening()
+            setattr(logging.Logger, "callHandlers", original)  # noqa: B010
+
+        return remove
 
     def offer(self, logger: logging.Logger, record: logging.LogRecord) -> None:
         """Turn `record` into telemetry, unless it is below the level, from telemetry itself, or kept from the root."""
@@ -77,6 +95,7 @@ class LogBridge:
             not (self._unpropagated or _reaches_root(logger))
             or not is_instrumentation_enabled()
             or _is_bridged_by_others()
+            or not is_admitted(record)
         ):
             return
         try:

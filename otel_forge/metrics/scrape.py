@@ -10,9 +10,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from otel_forge.guard import guard
+from otel_forge.redaction import policy
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricReader
@@ -26,6 +27,8 @@ def build_scrape_reader(host: str, port: int, complain: Callable[[str], None]) -
 
     Without the package for it, that is said in one line and None returned.
     """
+    from otel_forge.otlp.redacted_export import redacted_metrics
+
     try:
         from opentelemetry.exporter.prometheus import PrometheusMetricReader
     except ImportError:
@@ -35,7 +38,17 @@ def build_scrape_reader(host: str, port: int, complain: Callable[[str], None]) -
         )
         return None
     _ScrapeEndpoint(host, port, complain).open()
-    return PrometheusMetricReader()
+
+    class RedactingReader(PrometheusMetricReader):
+        """Upstream's reader, which is shown what the policy lets through."""
+
+        def _receive_metrics(self, metrics_data: Any, timeout_millis: float = 10_000, **kwargs: Any) -> None:
+            current = policy()
+            if metrics_data is not None and current.enabled:
+                metrics_data = redacted_metrics(metrics_data, current)
+            super()._receive_metrics(metrics_data, timeout_millis, **kwargs)
+
+    return RedactingReader()
 
 
 class _ScrapeEndpoint:

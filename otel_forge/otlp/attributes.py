@@ -5,6 +5,9 @@ keeps, for each key, the whole field of its recent values; anything else is put 
 head. Texts, integers and booleans have tables of their own, because ``True == 1 == 1.0`` would make one
 answer for another; floats are not kept, because ``0.0 == -0.0``. Keys and values must be of exactly these
 types: any other goes to the careful encoder.
+
+What may leave the process is the policy's to say (`otel_forge.redaction`). It is asked when a field is made, and a
+field in which it replaced something is not kept: so no secret lives on in a table, and each one is counted.
 """
 
 from __future__ import annotations
@@ -13,9 +16,13 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
+from weakref import WeakSet
 
 from otel_forge.otlp.careful import MAX_RECORD_BYTES, Altered, Careful, TooLarge
 from otel_forge.otlp.wire import delimited, pack_double, signed_varint, varint
+from otel_forge.redaction import policy
+from otel_forge.redaction.current import on_change
+from otel_forge.redaction.policy import CARD_SIZED
 
 SPAN_ATTRIBUTES = b"\x4a"
 
@@ -69,10 +76,10 @@ class AttributeTable:
         """Return the field of an attribute that is neither text nor an integer."""
         if type(value) is bool:
             return self._booleans[key][value]
-        if type(value) is float:
+        if type(value) is float and not policy().rule(key).secret:
             return self._others[key].field(b"\x21" + pack_double(value))
         careful = Careful(limit=self.limit, raw=self.raw)
-        content = careful.value(value)
+        content = careful.value_under(key, value)
         careful.check()
         return self._others[key].field(content)
 
@@ -80,15 +87,19 @@ class AttributeTable:
         """Count an entry of `size` bytes; forget all entries when there are too many."""
         self.kept += size + _KEPT_OVERHEAD
         if self.kept > KEPT_BYTES:
-            self.kept = 0
-            for table in (self.texts, self.integers, self._booleans, self._others):
-                table.clear()
+            self.forget()
+
+    def forget(self) -> None:
+        """Forget all entries: there are too many, or the policy changed."""
+        self.kept = 0
+        for table in (self.texts, self.integers, self._booleans, self._others):
+            table.clear()
 
 
 class _Values(dict[Any, bytes]):
     """The fields of one key, by value."""
 
-    __slots__ = ("_head", "_skip", "_starts", "_table")
+    __slots__ = ("_head", "_rule", "_skip", "_starts", "_table")
 
     def __init__(self, key: str, table: AttributeTable) -> None:
         super().__init__()
@@ -96,6 +107,7 @@ class _Values(dict[Any, bytes]):
             raise Altered
         self._head = delimited(b"\x0a", key.encode()) + b"\x12"
         self._table = table
+        self._rule = policy().rule(key)
         self._starts: dict[int, bytes] = {}
         self._skip = 0
 
@@ -129,14 +141,22 @@ class _Texts(_Values):
     __slots__ = ()
 
     def __missing__(self, value: str) -> bytes:
-        data = value.encode()
+        allowed = self._allowed(value)
+        data = allowed.encode()
         start = self._starts.get(len(data))
-        field = self._unusual(value, data) if start is None else start + data
+        field = self._unusual(allowed, data) if start is None else start + data
         if self._skip:
             self._skip -= 1
-        else:
+        elif allowed is value:
             self._keep(value, field)
         return field
+
+    def _allowed(self, value: str) -> str:
+        """Return what may leave of `value`."""
+        rule = self._rule
+        if rule.secret:
+            return policy().secret(rule.secret, value)
+        return rule.text(value)
 
     def _unusual(self, value: str, data: bytes) -> bytes:
         """Return the field of a text that is too long, or the first of its length."""
@@ -157,6 +177,10 @@ class _Integers(_Values):
     __slots__ = ()
 
     def __missing__(self, value: int) -> bytes:
+        if self._rule.secret or value >= CARD_SIZED:
+            allowed = policy().number(self._rule, value)
+            if type(allowed) is str:
+                return self._text(allowed)
         data = varint(value) if 0 <= value <= _HIGHEST else _negative(value)
         start = self._starts.get(len(data))
         field = self._first(data) if start is None else start + data
@@ -165,6 +189,11 @@ class _Integers(_Values):
         else:
             self._keep(value, field)
         return field
+
+    def _text(self, allowed: str) -> bytes:
+        """Return the field of what stands in place of a number."""
+        data = allowed.encode()
+        return self.field(b"\x0a" + varint(len(data)) + data)
 
     def _first(self, data: bytes) -> bytes:
         """Return the field of the first number whose varint is that long."""
@@ -208,16 +237,18 @@ class _Keys(dict[str, _Values]):
 @lru_cache(maxsize=32)
 def attribute_table(tag: bytes, limit: int | None = None, *, raw: bool = False) -> AttributeTable:
     """Return the process's table for attributes of `tag` with texts of at most `limit` characters."""
-    return AttributeTable(tag, limit, raw=raw)
+    table = AttributeTable(tag, limit, raw=raw)
+    on_change(table.forget)
+    return table
 
 
 class FixedAttributes:
     """Attributes that many spans share, encoded once: what is constant for a route or a statement.
 
-    They count as set before the span's own. Immutable; made by `fixed_attributes`.
+    They count as set before the span's own. Immutable but for a change of the policy; made by `fixed_attributes`.
     """
 
-    __slots__ = ("count", "encoded", "longest", "mapping", "names")
+    __slots__ = ("__weakref__", "count", "encoded", "longest", "mapping", "names")
 
     def __init__(self, mapping: Mapping[str, Any], encoded: bytes, longest: int) -> None:
         self.mapping = mapping
@@ -235,12 +266,30 @@ def fixed_attributes(mapping: Mapping[str, Any]) -> FixedAttributes:
     Values that can't be encoded as they are make the spans that use them go the careful way, marked.
     """
     own = dict(mapping)
+    fixed = FixedAttributes(MappingProxyType(own), *_encoded(own))
+    _all_fixed.add(fixed)
+    return fixed
+
+
+def _encoded(own: dict[str, Any]) -> tuple[bytes, int]:
+    """Return attributes as fields of a Span, and the length of the longest text in them."""
     careful = Careful()
     encoded, dropped = careful.attributes(SPAN_ATTRIBUTES, own)
     plain = not careful.reasons and not dropped and all(type(key) is str for key in own)
     usable = plain and len(encoded) < MAX_RECORD_BYTES // 2
-    longest = _longest(own.values()) if usable else MAX_RECORD_BYTES * 2
-    return FixedAttributes(MappingProxyType(own), encoded, longest)
+    return encoded, _longest(own.values()) if usable else MAX_RECORD_BYTES * 2
+
+
+_all_fixed: WeakSet[FixedAttributes] = WeakSet()
+
+
+def _encode_again() -> None:
+    """Encode what spans share again, because the policy changed."""
+    for fixed in list(_all_fixed):
+        fixed.encoded, fixed.longest = _encoded(dict(fixed.mapping))
+
+
+on_change(_encode_again)
 
 
 def _longest(values: Iterable[Any]) -> int:

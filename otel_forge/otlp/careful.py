@@ -17,6 +17,8 @@ from typing import Any
 
 from otel_forge.otlp.report import ALTERED, EncodingReport, Reason
 from otel_forge.otlp.wire import MASK64, delimited, pack_double, signed_varint
+from otel_forge.redaction import policy
+from otel_forge.redaction.policy import KeyRule
 
 MAX_RECORD_BYTES = 4_000_000
 """The most that one span, log record or metric point takes: with its envelope it fits gRPC's default of 4 MiB."""
@@ -62,6 +64,8 @@ class Careful:
         self._longest = LARGE_RECORD_TEXT if large else MAX_RECORD_BYTES
         self._left = LARGE_RECORD_BYTES if large else MAX_RECORD_BYTES
         self._open: set[int] = set()
+        self._policy = policy()
+        self._rule = self._policy.rule("")
 
     @property
     def is_full(self) -> bool:
@@ -75,7 +79,7 @@ class Careful:
         if not isinstance(text, str):
             self.reasons.add("type")
             text = self._str(text)
-        return self._utf8(text, limited=False)
+        return self._utf8(self._policy.text(str.__str__(text)), limited=False)
 
     def value(self, value: Any, levels: int = MAX_LEVELS) -> bytes:
         """Return the AnyValue message of `value`."""
@@ -84,6 +88,16 @@ class Careful:
         except Exception:  # noqa: BLE001 - whatever reading a hostile object raises is that object's affair
             self.reasons.add("value")
             return delimited(b"\x0a", self._utf8(_unreadable(value)))
+
+    def value_under(self, key: str, value: Any, levels: int = MAX_LEVELS) -> bytes:
+        """Return the AnyValue message of what may leave of a `value` that stands under `key`."""
+        before = self._rule
+        if not before.secret:  # what stands in a secret is one, whatever its key
+            self._rule = self._policy.rule(key)
+        try:
+            return self.value(value, levels)
+        finally:
+            self._rule = before
 
     def attributes(
         self,
@@ -199,7 +213,7 @@ class Careful:
     def _key_value(self, key: str, value: Any, levels: int) -> bytes:
         self._left -= 8
         name = self._utf8(key, limited=False)
-        return delimited(b"\x0a", name) + delimited(b"\x12", self.value(value, levels))
+        return delimited(b"\x0a", name) + delimited(b"\x12", self.value_under(key, value, levels))
 
     def _any_value(self, value: Any, levels: int) -> bytes:
         if value is None:
@@ -209,12 +223,11 @@ class Careful:
         if isinstance(value, int):
             return self._integer(int.__index__(value))
         if isinstance(value, float):
-            self._left -= 9
-            return b"\x21" + pack_double(value)
+            return self._double(value)
         if isinstance(value, bytes):
-            return delimited(b"\x3a", self._bytes(value))
+            return self._binary(bytes.__getitem__(value, slice(None)))
         if isinstance(value, str):
-            return delimited(b"\x0a", self._utf8(value))
+            return delimited(b"\x0a", self._utf8(self._allowed(str.__str__(value))))
         if isinstance(value, Sequence):
             return self._container(value, levels - _LEVELS_OF_SEQUENCE, self._sequence)
         if isinstance(value, Mapping):
@@ -227,10 +240,28 @@ class Careful:
             self.reasons.add("type")
         elif not _has_text(value):
             return b""
-        return delimited(b"\x0a", self._utf8(self._str(value), limited=False))
+        return delimited(b"\x0a", self._utf8(self._allowed(self._str(value)), limited=False))
+
+    def _allowed(self, text: str) -> str:
+        """Return what may leave of a text that stands where we are."""
+        rule: KeyRule = self._rule
+        return self._policy.secret(rule.secret, text) if rule.secret else rule.text(text)
+
+    def _double(self, number: float) -> bytes:
+        self._left -= 9
+        if self._rule.secret:
+            return delimited(b"\x0a", self._utf8(self._policy.marked(self._rule.secret)))
+        return b"\x21" + pack_double(number)
+
+    def _binary(self, value: bytes) -> bytes:
+        allowed = self._policy.binary(self._rule, value)
+        return delimited(b"\x3a", self._bytes(allowed)) if type(allowed) is bytes else self.value(allowed)
 
     def _integer(self, number: int) -> bytes:
         self._left -= 10
+        allowed = self._policy.number(self._rule, number)
+        if isinstance(allowed, str):
+            return delimited(b"\x0a", self._utf8(allowed))
         if -(1 << 63) <= number < (1 << 63):
             return b"\x18" + signed_varint(number)
         self.reasons.add("number")
@@ -252,11 +283,14 @@ class Careful:
 
     def _sequence(self, value: Sequence[Any], levels: int) -> bytes:
         fields = []
+        option = ""
         for item in value:
             if self._no_room():
                 fields.append(delimited(b"\x0a", _CUT_VALUE))
                 break
-            fields.append(delimited(b"\x0a", self.value(item, levels)))
+            is_secret = option and type(item) is str and not item.startswith("-")
+            fields.append(delimited(b"\x0a", self.value(self._policy.marked(option) if is_secret else item, levels)))
+            option = self._policy.option_class(item)
         return delimited(b"\x2a", b"".join(fields))
 
     def _mapping(self, value: Mapping[Any, Any], levels: int) -> bytes:

@@ -12,6 +12,7 @@ from otel_forge.otlp.envelope import EncodedResource, assemble, by_scope
 from otel_forge.otlp.records import LogRecord
 from otel_forge.otlp.report import EncodingReport
 from otel_forge.otlp.wire import Heads, delimited, pack_fixed32, pack_fixed64, varint
+from otel_forge.redaction import policy
 from otel_forge.settings import Limits
 
 LOG_ATTRIBUTES = b"\x32"
@@ -68,7 +69,7 @@ class LogEncoder:
             texts, integers, other = self._tables
             body = record.body
             if type(body) is str:
-                text = body.encode()
+                text = policy().text(body).encode()
                 start = _body_heads[len(text)]
             else:
                 start, text = b"", _structured(body)
@@ -130,7 +131,7 @@ def _rare(record: LogRecord) -> bytes:
     dropped = record.dropped_attributes
     if not 0 <= dropped < 1 << 32:
         raise Altered
-    name = delimited(b"\x62", record.event_name.encode()) if record.event_name else b""
+    name = delimited(b"\x62", policy().text(record.event_name).encode()) if record.event_name else b""
     return name + (b"\x38" + varint(dropped) if dropped else b"")
 
 

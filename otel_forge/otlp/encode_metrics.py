@@ -25,6 +25,7 @@ from otel_forge.otlp.careful import MAX_RECORD_BYTES, Altered, Careful
 from otel_forge.otlp.envelope import EncodedResource, assemble_many, encoded_resource
 from otel_forge.otlp.report import EncodingReport, Reason
 from otel_forge.otlp.wire import MASK64, Heads, delimited, pack_double, pack_fixed64, varint, zigzag
+from otel_forge.redaction.current import on_change
 
 _NUMBER_ATTRIBUTES, _HISTOGRAM_ATTRIBUTES, _EXPONENTIAL_ATTRIBUTES = b"\x3a", b"\x4a", b"\x0a"
 _EXEMPLAR_ATTRIBUTES = b"\x3a"
@@ -336,6 +337,8 @@ class _Sets(dict[int, tuple[Any, bytes]]):
 
 _number_sets = _Sets(_NUMBER_ATTRIBUTES)
 _histogram_sets = _Sets(_HISTOGRAM_ATTRIBUTES)
+on_change(_number_sets.clear)
+on_change(_histogram_sets.clear)
 
 _Layout = tuple[Sequence[float], Callable[..., bytes], bytes, bytes]
 

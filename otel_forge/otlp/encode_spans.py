@@ -20,6 +20,8 @@ from otel_forge.otlp.envelope import EncodedResource, assemble, by_scope
 from otel_forge.otlp.records import Event, SpanRecord
 from otel_forge.otlp.report import EncodingReport
 from otel_forge.otlp.wire import Heads, delimited, pack_fixed32, pack_fixed64, varint
+from otel_forge.redaction import policy
+from otel_forge.redaction.current import on_change
 from otel_forge.settings import Limits
 
 EVENT_ATTRIBUTES, LINK_ATTRIBUTES = b"\x1a", b"\x22"
@@ -77,8 +79,9 @@ class _Names(dict[str, bytes]):
     def __missing__(self, name: str) -> bytes:
         if type(name) is not str:
             raise Altered
-        field = delimited(b"\x2a", name.encode())
-        if len(field) <= _KEPT_NAME_LENGTH:
+        allowed = policy().text(name)
+        field = delimited(b"\x2a", allowed.encode())
+        if len(field) <= _KEPT_NAME_LENGTH and allowed is name:
             if len(self) >= _KEPT_NAMES:
                 self.clear()
             self[name] = field
@@ -86,6 +89,7 @@ class _Names(dict[str, bytes]):
 
 
 _names = _Names()
+on_change(_names.clear)
 
 
 class SpanEncoder:
@@ -165,17 +169,17 @@ class SpanEncoder:
         if span.dropped_attributes:
             fields += _count(b"\x50", span.dropped_attributes)
         if span.trace_state is not None:
-            state = _state(span.trace_state).encode()
+            state = policy().text(_state(span.trace_state)).encode()
             fields += delimited(b"\x1a", state) if state else b""
         if span.status_description and span.status_code == _ERROR:
-            tail = tail[: -len(_ERROR_STATUS)] + _status(_ERROR, span.status_description.encode())
+            tail = tail[: -len(_ERROR_STATUS)] + _status(_ERROR, policy().text(span.status_description).encode())
         return fields + tail
 
     def _events(self, events: Sequence[Event], dropped: int) -> bytes:
         kept, more = youngest(events, self.limits.events)
         fields = []
         for name, time, attributes in kept:
-            encoded = name.encode()
+            encoded = policy().text(name).encode()
             content = _pack_event_time(0x09, time) + delimited(b"\x12", encoded)
             if attributes:
                 if len(attributes) > self.limits.event_attributes:

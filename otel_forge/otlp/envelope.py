@@ -21,6 +21,7 @@ from typing import Any
 from otel_forge.otlp.careful import Careful
 from otel_forge.otlp.report import EncodingReport
 from otel_forge.otlp.wire import delimited, varint
+from otel_forge.redaction.current import on_change
 
 KEPT_ENCLOSURES = 256
 """Scopes whose encoding is kept; a program has as many as it has instrumented libraries."""
@@ -123,8 +124,7 @@ class _Kept:
         if found is not None:
             return found[1]
         if len(self._by_identity) >= KEPT_ENCLOSURES:
-            self._by_identity = {}
-            self._by_content = {}
+            self.forget()
         try:
             new = self._make(described)
         except Exception:  # noqa: BLE001 - a scope that can't be read must not cost its records
@@ -132,6 +132,11 @@ class _Kept:
         encoded = self._by_content.setdefault((new.head, new.tail), new)
         self._by_identity[id(described)] = (described, encoded)  # holding it keeps its id from being used again
         return encoded
+
+    def forget(self) -> None:
+        """Forget all of them: there are too many, or the policy changed."""
+        self._by_identity = {}
+        self._by_content = {}
 
     def __len__(self) -> int:
         return len(self._by_identity)
@@ -156,3 +161,6 @@ encoded_scope = _Kept(_enclosure_of)
 
 encoded_resource = _Kept(EncodedResource)
 """Return the encoding of an upstream ``Resource``, kept as long as it is in use."""
+
+on_change(encoded_scope.forget)
+on_change(encoded_resource.forget)

@@ -70,7 +70,13 @@ def build_exporters(settings: Settings, signal: Signal, complain: Complain, on_f
     thread.
     """
     wanted = [name for name in settings.exporters[signal] if not (signal == "metrics" and name.lower() == SCRAPE)]
-    return [exporter for name in wanted if (exporter := _build(settings, signal, name, complain, on_failure))]
+    exporters = [exporter for name in wanted if (exporter := _build(settings, signal, name, complain, on_failure))]
+    if exporters:
+        from otel_forge.otlp.redacted_export import redact_exports
+
+        for exporter in exporters:
+            redact_exports(exporter.implementation, signal)
+    return exporters
 
 
 def _build(settings: Settings, signal: Signal, name: str, complain: Complain, on_failure: OnFailure) -> Exporter | None:

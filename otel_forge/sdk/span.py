@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 
-from otel_forge.sdk import exceptions
+from otel_forge.sdk import captured, exceptions
 from otel_forge.sdk.exceptions import exception_attributes
 from otel_forge.sdk.values import PLAIN, key_text, plain, plain_copy
 
@@ -354,7 +354,7 @@ class LeanSpan(Span):
         """Note that `exception` left the block that this span stands for."""
         if self.end_time is not None:
             return
-        if record:
+        if record and not captured.is_recorded(exception, self.span_id):
             self.record_exception(exception, escaped=escaped)
         if set_status:
             text = f"{type(exception).__name__}: {exceptions.message(exception)}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from otel_forge.environment import own_folder
 from otel_forge.errors import SettingsError
 from otel_forge.stack.ports import PORTS, ports_from_env
 
@@ -44,8 +45,8 @@ class StackSettings:
         """Read every setting of the stack; raise SettingsError for one that cannot be used."""
         config_dir = environ.get("OTEL_FORGE_CONFIG_DIR", "").strip()
         return cls(
-            state_dir=_folder(environ, "OTEL_FORGE_STATE_DIR", "XDG_STATE_HOME", ".local/state"),
-            cache_dir=_folder(environ, "OTEL_FORGE_CACHE_DIR", "XDG_CACHE_HOME", ".cache"),
+            state_dir=own_folder(environ, "OTEL_FORGE_STATE_DIR", "XDG_STATE_HOME", ".local/state"),
+            cache_dir=own_folder(environ, "OTEL_FORGE_CACHE_DIR", "XDG_CACHE_HOME", ".cache"),
             ports=ports_from_env(environ),
             config_dir=_existing_folder(config_dir) if config_dir else None,
             retention={
@@ -57,17 +58,6 @@ class StackSettings:
     def port_variables(self) -> dict[str, str]:
         """Return every port as the environment variable that sets it."""
         return {port.setting: str(self.ports[port.key]) for port in PORTS}
-
-
-def _folder(environ: Mapping[str, str], own: str, xdg: str, fallback: str) -> Path:
-    """Return a folder of ours; the order is our setting, the XDG one, the home folder's usual place."""
-    if text := environ.get(own, "").strip():
-        return Path(text).expanduser().absolute()
-    base = environ.get(xdg, "").strip()
-    if base and Path(base).is_absolute():  # the XDG specification says to ignore relative ones
-        return Path(base) / "otel-forge"
-    home = environ.get("HOME", "").strip()
-    return (Path(home) if home else Path.home()) / fallback / "otel-forge"
 
 
 def _existing_folder(text: str) -> Path:

@@ -10,7 +10,7 @@ from threading import Event
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]
-from google.protobuf.duration_pb2 import Duration  # type: ignore[import-untyped]
+from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (

@@ -40,15 +40,20 @@ def source(distribution: str) -> Path:
 
 def ecosystem() -> Path:
     """Return a folder to import the dependency group ``ecosystem`` of our pyproject.toml from."""
-    group = re.search(r"^ecosystem = \[.*?^\]", (ROOT / "pyproject.toml").read_text(), re.DOTALL | re.MULTILINE)
-    assert group is not None
+    return group("ecosystem")
+
+
+def group(name: str) -> Path:
+    """Return a folder to import a dependency group of our pyproject.toml from; it names all it needs, or we have it."""
+    listed = re.search(rf"^{name} = \[.*?\]$", (ROOT / "pyproject.toml").read_text(), re.DOTALL | re.MULTILINE)
+    assert listed is not None
 
     def fetch(folder: Path) -> Path:
-        named = ("--group", f"{ROOT / 'pyproject.toml'}:ecosystem")
+        named = ("--group", f"{ROOT / 'pyproject.toml'}:{name}")
         _pip("install", "--no-deps", "--target", str(folder / "packages"), *named)
         return folder / "packages"
 
-    return _kept(f"ecosystem-{hashlib.sha256(group.group().encode()).hexdigest()[:16]}", fetch)
+    return _kept(f"{name}-{hashlib.sha256(listed.group().encode()).hexdigest()[:16]}", fetch)
 
 
 def _kept(name: str, fetch: Callable[[Path], Path]) -> Path:

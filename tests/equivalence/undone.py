@@ -13,7 +13,6 @@ from otel_forge.instruments.statements import DURATION_BOUNDARIES, ROWS_BOUNDARI
 from tests.equivalence.arrivals import APART, Arrivals, sorted_arrivals
 
 SERVER = 2
-EXCEPTION = {"exception.type", "exception.message", "exception.stacktrace", "exception.escaped"}
 Item = dict[str, Any]
 
 
@@ -38,19 +37,6 @@ def name_without_route(theirs: Arrivals, ours: Arrivals) -> int:
                     record["span"] = [span["name"] if name == raw else name for name in record["span"]]
                 renamed += 1
     return renamed
-
-
-def handled_exception(theirs: Arrivals, ours: Arrivals) -> int:
-    """Add the event of an exception that became a 5xx response; nothing else may have events that theirs have not."""
-    added = 0
-    for span, other in _pairs(theirs, ours, "spans", "name", "service", "attributes", "parent"):
-        if span["kind"] == SERVER and not span["events"] and other["events"]:
-            [[name, attributes]] = other["events"]
-            assert name == "exception" and set(attributes) == EXCEPTION
-            assert span["attributes"]["http.response.status_code"] >= 500
-            span["events"] = other["events"]
-            added += 1
-    return added
 
 
 def streaming(theirs: Arrivals, ours: Arrivals) -> int:
@@ -115,7 +101,6 @@ UNDONE: dict[str, Callable[[Arrivals, Arrivals], int]] = {
     "log-exception": log_exception,
     "sql-buckets": sql_buckets,
     "streaming": streaming,
-    "handled-exception": handled_exception,
 }
 
 

@@ -229,7 +229,7 @@ def test_an_absent_upstream_is_502_and_logged_with_its_traceback(
     client = make_api(replace(api_settings, image_server_url=f"http://127.0.0.1:{port}")).test_client()
     assert client.post("/api/assets/1/thumbnail").status_code == 502
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert [record.getMessage() for record in errors] == ["image server cannot be reached"]
+    assert [record.getMessage() for record in errors] == ["UpstreamError: image server cannot be reached"]
     assert errors[0].exc_info is not None
 
 

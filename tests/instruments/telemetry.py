@@ -114,13 +114,15 @@ def lean(url: str, setting: Setting | None = None) -> Callable[[], None]:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace.sampling import DEFAULT_ON
 
-    from otel_forge import guard
+    from otel_forge import guard, redaction
     from otel_forge.delivery.accounts import Accounts
     from otel_forge.instruments import INSTRUMENTS, build_instrument
     from otel_forge.instruments.core import Core
+    from otel_forge.redaction.rules import Rules
     from otel_forge.sdk.lean import build_lean
     from otel_forge.settings import Settings
 
+    redaction.install(redaction.Policy(Rules(enabled=False)))  # upstream redacts nothing; see tests/redaction
     guard.set_strict(False)  # hooks raise on purpose
     os.environ.update(setting.environ)
     settings = Settings.from_env(

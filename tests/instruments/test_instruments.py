@@ -23,10 +23,10 @@ from otel_forge.sdk.current import SPAN_KEY
 @pytest.mark.parametrize(
     ("opt_in", "offered"),
     [
-        (("http", "database"), {"flask", "requests", "sqlite3", "logging"}),
-        (("http",), {"flask", "requests", "logging"}),
-        (("http/dup", "http", "database"), {"sqlite3", "logging"}),
-        ((), {"logging"}),
+        (("http", "database"), {"flask", "requests", "sqlite3", "logging", "threading"}),
+        (("http",), {"flask", "requests", "logging", "threading"}),
+        (("http/dup", "http", "database"), {"sqlite3", "logging", "threading"}),
+        ((), {"logging", "threading"}),
     ],
 )
 def test_instruments_are_offered_for_stable_conventions_only(opt_in: tuple[str, ...], offered: set[str]) -> None:

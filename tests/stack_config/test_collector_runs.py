@@ -85,7 +85,9 @@ def test_it_starts_and_passes_on_each_signal(config: Path, prepare: Callable[[Pa
     assert collector.server is not None
     collector.server.stop()
     assert [line for line in collector.log.splitlines() if "deprecated" in line.lower()] == []
-    running, stopping, _ = collector.log.partition("Received signal from OS")  # then it can't send itself its last lines
+    running, stopping, _ = collector.log.partition(
+        "Received signal from OS"
+    )  # then it can't send itself its last lines
     assert stopping
     assert [line for line in running.splitlines() if "\terror\t" in line] == []
 

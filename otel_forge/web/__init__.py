@@ -1,0 +1,1 @@
+"""Flask: what a web service needs around its views."""
