@@ -17,6 +17,7 @@ from otel_forge.redaction.rules import ALLOWED_HEADERS, Callback, Rules, compile
 from otel_forge.redaction.sql import without_literals
 from otel_forge.redaction.statements_in_text import SQL_LITERAL, VERBS, redacted_statements
 from otel_forge.redaction.tokens import redacted_blocks, redacted_tokens
+from otel_forge.redaction.tracebacks import HEAD, SHORTEST, Tracebacks
 from otel_forge.redaction.urls import redacted_credentials, redacted_queries, redacted_query
 from otel_forge.settings import RedactionSettings
 
@@ -63,6 +64,8 @@ class Policy:
         self.rules = rules
         self.enabled = rules.enabled
         self._keys: dict[str, KeyRule] = {}
+        self._tracebacks = Tracebacks(lambda part: self._text(part, ""))
+        self._has_own_rules = bool(rules.patterns or rules.callback)
 
     def replace_rules(self, rules: Rules) -> None:
         """Go by other `rules` from now on."""
@@ -80,6 +83,8 @@ class Policy:
         if len(text) < _SHORTEST or not self.enabled:
             return text
         try:
+            if len(text) >= SHORTEST and HEAD in text and not self._has_own_rules:  # those see a text as a whole
+                return self._tracebacks.redacted(text)
             return self._text(text, "")
         except Exception:  # noqa: BLE001 - a rule of ours or the user's callback: rather nothing than a secret
             return UNREADABLE
@@ -98,7 +103,7 @@ class Policy:
         text = redacted_tokens(text, mark)
         if "'" in text and any(verb in text for verb in VERBS):
             text = redacted_statements(text, mark)
-        if self.rules.patterns or self.rules.callback:
+        if self._has_own_rules:
             text = self._own(text, key)
         return original if text == original else text
 
