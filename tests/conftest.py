@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from otel_forge.stack.engines import build_all
 from otel_forge.stack.settings import StackSettings
 from tests.otlp_receiver import OtlpReceiver
 from tests.programs import Programs
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background, where programs would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NATIVE_ENGINES = ("collector", "prometheus", "loki", "tempo", "alertmanager")
 
