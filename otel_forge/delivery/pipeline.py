@@ -213,11 +213,9 @@ class Pipeline:
 
     def _deliver(self, deadline: float | None) -> bool:
         """Do one round; return whether nothing is left of what was there when it began."""
+        if deadline is None and self._only_begins():
+            return False
         self._outbox.sweep()
-        if deadline is None and self._is_resting and self._ring:
-            self._is_resting = False
-            self._since = self._clock()
-            self._next_take = self._since + self._tick
         if self._must_take(deadline):
             self._take()
         done = self._send(deadline)
@@ -225,6 +223,15 @@ class Pipeline:
         self._rest()
         self._told(False)
         return done
+
+    def _only_begins(self) -> bool:
+        """Note that a record came after a rest; return whether nothing but that is to be done before the next tick."""
+        if not self._is_resting or not self._ring:
+            return False
+        self._is_resting = False
+        self._since = self._clock()
+        self._next_take = self._since + self._tick
+        return not (self._outbox.items or self._outbox.until_sweep == 0 or self._must_take(None))
 
     def _must_take(self, deadline: float | None) -> bool:
         if deadline is not None or self._commits is not None or len(self._ring) >= self._half:
