@@ -70,10 +70,10 @@ def test_uwsgi_is_found_when_its_module_comes_after_us(monkeypatch: pytest.Monke
     monkeypatch.setattr(sys, "meta_path", [awaited, *sys.meta_path])
     called: list[str] = []
     monkeypatch.setattr(fork, "run_in_child", lambda: called.append("ours"))
-    importlib.util.find_spec("colorsys")
+    importlib.util.find_spec("no_such_module")
     uwsgi: Any = ModuleType("uwsgi")
     monkeypatch.setitem(sys.modules, "uwsgi", uwsgi)
-    importlib.util.find_spec("colorsys")
+    importlib.util.find_spec("no_such_module")
     assert awaited not in sys.meta_path
     assert called == []
     uwsgi.post_fork_hook()
@@ -90,7 +90,7 @@ def test_a_worker_that_was_forked_before_anything_was_imported_catches_up(monkey
 
     def caught_up() -> bool:
         fork._last_run = 0  # os.fork ran the callbacks; uWSGI's own fork would not have
-        importlib.util.find_spec("colorsys")
+        importlib.util.find_spec("no_such_module")
         return counter.calls == 2
 
     assert in_child(caught_up)
