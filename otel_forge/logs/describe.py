@@ -143,7 +143,7 @@ def _error_of(record: logging.LogRecord) -> dict[str, str]:
     }
 
 
-_second = (0, "")
+_second = (-1, "")
 
 
 def timestamp(created: float) -> str:

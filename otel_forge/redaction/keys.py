@@ -15,7 +15,7 @@ _WORDS: dict[str, str] = {
     **dict.fromkeys(
         ("password", "passwd", "passwort", "passphrase", "passcode", "pwd", "pass", "pin", "otp"), PASSWORD
     ),
-    **dict.fromkeys(("userpassword", "dbpassword", "mfacode", "totp"), PASSWORD),
+    **dict.fromkeys(("userpassword", "dbpassword", "mfacode", "totp", "passwords", "passphrases"), PASSWORD),
     **dict.fromkeys(("token", "accesstoken", "refreshtoken", "authtoken", "idtoken", "jwt", "bearer"), TOKEN),
     **dict.fromkeys(("csrftoken", "xsrftoken", "sessiontoken", "csrf", "xsrf"), TOKEN),
     **dict.fromkeys(("apikey", "apitoken", "authkey", "signingkey", "encryptionkey", "masterkey"), API_KEY),
@@ -37,6 +37,11 @@ _PAIRS: dict[tuple[str, str], str] = {
     **dict.fromkeys((("access", "key"), ("account", "key"), ("storage", "key")), CLOUD_KEY),
     **dict.fromkeys((("mfa", "code"), ("pin", "code"), ("otp", "code"), ("verification", "code")), PASSWORD),
     **dict.fromkeys((("pass", "word"), ("pass", "phrase")), PASSWORD),
+    **dict.fromkeys((("api", "keys"), ("auth", "keys"), ("signing", "keys"), ("encryption", "keys")), API_KEY),
+    **dict.fromkeys((("access", "tokens"), ("refresh", "tokens"), ("auth", "tokens"), ("api", "tokens")), TOKEN),
+    **dict.fromkeys((("secret", "keys"), ("client", "secrets")), SECRET),
+    **dict.fromkeys((("private", "keys"), ("ssh", "keys")), PRIVATE_KEY),
+    **dict.fromkeys((("access", "keys"), ("account", "keys")), CLOUD_KEY),
 }
 _OF_A_SECRET = frozenset(
     ("hash", "value", "plain", "plaintext", "raw", "old", "new", "confirm", "confirmation", "again")
