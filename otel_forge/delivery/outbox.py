@@ -152,9 +152,11 @@ class Outbox:
     @property
     def oldest(self) -> float | None:
         """When (wall clock) the oldest batch that waits was made; None if none does. From any thread."""
+        under_way = self._on_its_way
+        waiting = [] if under_way is None else [held for held, _ in under_way.parts]
         with suppress(IndexError):
-            return min((_created(row[0]) for row in (self._backlog, self._fresh) if row), default=None)
-        return None
+            waiting += [row[0] for row in (self._backlog, self._fresh) if row]
+        return min(map(_created, waiting), default=None)
 
     def forget(self) -> None:
         """Be as new, as a forked child must: what is here is the parent's to deliver."""
