@@ -130,8 +130,20 @@ def runs(servers_bin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield Runs(servers_bin, tmp_path_factory.mktemp("servers"), pool)
 
 
+_SOMETIMES_LOST = pytest.mark.xfail(
+    strict=False, reason="open: about once in four full runs a preloaded uWSGI worker ends without its last batch"
+)
+
+
 def of(*cases: Case) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("case", cases, ids=lambda case: case.name)
+    return pytest.mark.parametrize(
+        "case",
+        [
+            pytest.param(case, marks=[_SOMETIMES_LOST] if case.server == "uwsgi" and case.preloads else [])
+            for case in cases
+        ],
+        ids=lambda case: case.name,
+    )
 
 
 @of(*CASES)
