@@ -11,11 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-pytest.importorskip("grpc", reason="gRPC is an extra: pip install 'otel-forge[grpc]'")
-
 import grpc  # type: ignore[import-untyped]
+import pytest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.sampling import DEFAULT_ON
 

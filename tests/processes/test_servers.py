@@ -131,17 +131,14 @@ def runs(servers_bin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 _SOMETIMES_LOST = pytest.mark.xfail(
-    strict=False, reason="open: about once in four full runs a preloaded uWSGI worker ends without its last batch"
+    strict=False, reason="open: in one of five runs nothing of one worker arrived, 102 requests; the cause is not known"
 )
 
 
 def of(*cases: Case) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(
         "case",
-        [
-            pytest.param(case, marks=[_SOMETIMES_LOST] if case.server == "uwsgi" and case.preloads else [])
-            for case in cases
-        ],
+        [pytest.param(case, marks=[_SOMETIMES_LOST] if case.name == "uwsgi with threads" else []) for case in cases],
         ids=lambda case: case.name,
     )
 
