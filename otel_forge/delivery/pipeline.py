@@ -9,9 +9,10 @@ killed loses less than a second. While it waits for the back end it goes on doin
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable
-from threading import Condition
+from contextlib import suppress
 from typing import Any
 
 from otel_forge.delivery.accounts import Accounts
@@ -36,7 +37,15 @@ TURN, LOOK_EVERY = 0.0008, 32
 Each turn costs everybody some 0.1 ms for the hand-over, so it is as long as a request may be kept waiting."""
 
 TURN_OF_OTHERS = 0.00005
-"""Seconds to sleep then; less would not be enough for a waiting thread to wake up and take the lock."""
+"""Seconds that a thread sleeps to give way; less would not be enough for another to wake up and take the lock."""
+
+OTHERS_COME = 0.002
+"""Seconds that the delivery thread waits, after a turn, for a request thread to give it the next one. If none comes,
+the program is idle or makes no records, and until the end of the round others get no more than `TURN_OF_OTHERS`."""
+
+TURNS_OF_A_REQUEST = 32
+"""So often do request threads give way while a request to the back end is on its way: some five times is what it takes,
+and where the other side is far away they shall not go on for long."""
 
 YIELD_EVERY, PATIENCE = 32, 32
 """A thread that appends in a loop outruns the delivery thread, which gets the interpreter only every 5 ms. So once the
@@ -55,7 +64,7 @@ class Commits:
 
     def forget(self) -> None:
         """Be as new, in a forked child."""
-        self._changed = Condition()
+        self._changed = threading.Condition()
         self._begun = self._done = 0
 
     def wait(self, wake: Callable[[], object]) -> None:
@@ -121,6 +130,7 @@ class Pipeline:
         self._crowd = batch.max_queue_size * 3 // 4
         self._half = max(batch.max_export_batch_size, batch.max_queue_size // 2)
         self._commits = Commits() if durable else None
+        self._turn = threading.Lock()
         self._worker = Worker(
             signal, self._deliver, self._pause, prepare=prepare_thread, finish=self._finish, clock=clock
         )
@@ -130,7 +140,7 @@ class Pipeline:
             on_first=self._worker.rouse,
             on_batch=self._wake,
             is_important=lambda record: has_errors((record,)),
-            give_way=lambda: time.sleep(TURN_OF_OTHERS),
+            give_way=self._give_way,
         )
         self.append: Callable[[Any], object] = self._append_durably if durable else self._ring.append
         """Take one record, from any thread."""
@@ -167,6 +177,13 @@ class Pipeline:
         if waiting >= self._crowd and not waiting % YIELD_EVERY and self._patience > 0:
             self._patience -= 1
             time.sleep(TURN_OF_OTHERS)
+
+    def _give_way(self) -> None:
+        """Let the delivery thread have the interpreter, on the thread of a request."""
+        if self._turn.locked():
+            with suppress(RuntimeError):  # released by two at once
+                self._turn.release()
+        time.sleep(TURN_OF_OTHERS)
 
     @property
     def _left(self) -> int:
@@ -209,10 +226,15 @@ class Pipeline:
             waits.append(self._courier.wait or self._tick)
         if self._outbox.until_sweep is not None:
             waits.append(self._outbox.until_sweep)
-        return max(min(waits), 0.0) if waits else None
+        if not waits:
+            return None
+        pause = max(min(waits), 0.0)
+        self._ring.ask_for_turn(at=self._clock() + pause)
+        return pause
 
     def _deliver(self, deadline: float | None) -> bool:
         """Do one round; return whether nothing is left of what was there when it began."""
+        self._ring.end_wait()
         if deadline is None and self._only_begins():
             return False
         self._outbox.sweep()
@@ -244,7 +266,10 @@ class Pipeline:
             due = self._outbox.fresh_items >= self._most or now - self._since >= self._delay
             if due:
                 self._since = now
-            return self._courier.deliver(due=due, idle=self._meanwhile, go_on=self._go_on)
+                self._ring.ask_for_turn(TURNS_OF_A_REQUEST)
+            done = self._courier.deliver(due=due, idle=self._meanwhile, go_on=self._go_on)
+            self._ring.end_wait()
+            return done
         if self._worker.send_by is not None:
             deadline = min(deadline, self._worker.send_by)
         return self._courier.deliver(deadline, idle=self._meanwhile, again=lambda: not self._worker.is_closed)
@@ -258,6 +283,7 @@ class Pipeline:
         """Take what has come while a request was on its way; stop if somebody flushes."""
         if len(self._ring) >= self._most:
             self._take(whole=True)
+        self._ring.ask_for_turn(TURNS_OF_A_REQUEST)
         return not self._worker.is_awaited
 
     def _meanwhile(self) -> None:
@@ -278,6 +304,7 @@ class Pipeline:
         if self._commits is not None:
             self._commits.begin()
             whole = False
+        self._others_come = OTHERS_COME
         to_take = len(self._ring)
         while to_take >= (self._most if whole else 1):
             to_take -= self._take_batch()
@@ -317,11 +344,21 @@ class Pipeline:
             if data:
                 fragments.append((record.scope, data, 1))
             if not number % LOOK_EVERY and time.monotonic() > turn_ends:
-                self._ring.ask_for_turn()
-                time.sleep(TURN_OF_OTHERS)
-                self._ring.end_wait()
+                self._let_others()
                 turn_ends = time.monotonic() + TURN
         return fragments
+
+    def _let_others(self) -> None:
+        """Let request threads have the interpreter until one of them gives it back, but not for long.
+
+        Whoever waits for a lock of ours does not wait for the interpreter's (see `Ring.ask_for_turn`).
+        """
+        turn = self._turn = threading.Lock()  # of greenlets, if gevent has come meanwhile
+        turn.acquire()
+        self._ring.ask_for_turn()
+        if not turn.acquire(timeout=self._others_come):
+            self._others_come = TURN_OF_OTHERS
+        self._ring.end_wait()
 
     def _is_important(self, records: Iterable[Any]) -> bool:
         try:

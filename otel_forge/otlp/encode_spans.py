@@ -9,7 +9,7 @@ and the W3C flags.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from opentelemetry.trace import SpanKind
@@ -34,8 +34,8 @@ _pack_root_ids = struct.Struct(">H16sHQ").pack
 _pack_times = struct.Struct("<BQBQ").pack
 _pack_event_time = struct.Struct("<BQ").pack
 _heads = Heads(b"\x12")
-_KEPT_NAMES = 1024
-_KEPT_NAME_LENGTH = 256
+_KEPT_TEXTS = 1024
+_KEPT_TEXT_LENGTH = 256
 _NO_ATTRIBUTES: dict[str, Any] = {}
 
 
@@ -73,23 +73,29 @@ _ERROR_STATUS = _status(_ERROR)
 _tails = _all_tails()
 
 
-class _Names(dict[str, bytes]):
-    """Span names as fields; a well-named program has few."""
+class _Remembered(dict[str, bytes]):
+    """Short texts, allowed to leave, as `field` writes them; a well-named program has few names and few failures."""
 
-    def __missing__(self, name: str) -> bytes:
-        if type(name) is not str:
+    def __init__(self, field: Callable[[bytes], bytes]) -> None:
+        super().__init__()
+        self._field = field
+
+    def __missing__(self, text: str) -> bytes:
+        if type(text) is not str:
             raise Altered
-        allowed = policy().text(name)
-        field = delimited(b"\x2a", allowed.encode())
-        if len(field) <= _KEPT_NAME_LENGTH and allowed is name:
-            if len(self) >= _KEPT_NAMES:
+        allowed = policy().text(text)
+        field = self._field(allowed.encode())
+        if len(field) <= _KEPT_TEXT_LENGTH and allowed is text:
+            if len(self) >= _KEPT_TEXTS:
                 self.clear()
-            self[name] = field
+            self[text] = field
         return field
 
 
-_names = _Names()
+_names = _Remembered(lambda text: delimited(b"\x2a", text))
+_errors = _Remembered(lambda text: _status(_ERROR, text))
 on_change(_names.clear)
+on_change(_errors.clear)
 
 
 class SpanEncoder:
@@ -172,7 +178,7 @@ class SpanEncoder:
             state = policy().text(_state(span.trace_state)).encode()
             fields += delimited(b"\x1a", state) if state else b""
         if span.status_description and span.status_code == _ERROR:
-            tail = tail[: -len(_ERROR_STATUS)] + _status(_ERROR, policy().text(span.status_description).encode())
+            tail = tail[: -len(_ERROR_STATUS)] + _errors[span.status_description]
         return fields + tail
 
     def _events(self, events: Sequence[Event], dropped: int) -> bytes:

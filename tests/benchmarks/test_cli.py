@@ -46,7 +46,7 @@ def test_the_report_is_written_to_the_file_asked_for(tmp_path: Path, capsys: pyt
 
 def test_more_variants_get_fewer_rounds_so_that_a_run_ends_in_time() -> None:
     assert within_bounds(FULL, 5) == FULL
-    assert (within_bounds(FULL, 10).rounds, within_bounds(FULL, 10).start_rounds) == (15, 9)
+    assert (within_bounds(FULL, 10).rounds, within_bounds(FULL, 10).start_rounds) == (6, 9)
 
 
 def test_a_wrong_variant_is_said_with_the_right_ones() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from threading import Event, Thread
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from otel_forge.delivery.accounts import Waiting
-from otel_forge.delivery.ring import Ring
+from otel_forge.delivery.ring import LOOK_EVERY, WAKING, Ring
 
 
 class Counting:
@@ -27,6 +28,7 @@ class Counting:
         batch: int,
         important: Callable[[Any], bool] = lambda record: False,
         give_way: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> Ring:
         def is_important(record: Any) -> bool:
             self.asked += 1
@@ -39,6 +41,7 @@ class Counting:
             on_batch=self._on_batch,
             is_important=is_important,
             give_way=give_way,
+            clock=clock,
         )
 
     def _on_first(self) -> bool:
@@ -165,6 +168,45 @@ def test_a_turn_that_came_by_itself_is_not_given_again() -> None:
     ring.end_wait()
     ring.append("second")
     assert given == []
+
+
+def test_several_appends_give_way_while_a_request_is_on_its_way() -> None:
+    """Each call into the system makes the delivery thread wait for the interpreter once more, but not for ever."""
+    given: list[int] = []
+    ring = Counting().ring(10, 8, give_way=lambda: given.append(len(ring)))
+    ring.append(1)
+    ring.ask_for_turn(2)
+    for record in range(2, 7):
+        ring.append(record)
+    assert given == [2, 3]
+
+
+def test_a_thread_that_wakes_up_at_its_time_is_let_in_from_then_on() -> None:
+    """Appends look at the clock, one in `LOOK_EVERY`, and give way once the time has come; not before."""
+    given: list[int] = []
+    now = [10.0]
+    ring = Counting().ring(100, 90, give_way=lambda: given.append(len(ring)), clock=lambda: now[0])
+    ring.append(1)
+    ring.ask_for_turn(at=11.0)
+    for record in range(2, 40):
+        ring.append(record)
+    assert given == []
+    now[0] = 11.0
+    for record in range(LOOK_EVERY):
+        ring.append(record)
+    assert len(given) == 1
+
+
+def test_a_thread_that_does_not_wake_up_by_itself_is_let_in() -> None:
+    """The first record wakes it; if it has not come after a millisecond, it waits for the interpreter."""
+    given: list[int] = []
+    now = [10.0]
+    ring = Counting().ring(100, 90, give_way=lambda: given.append(len(ring)), clock=lambda: now[0])
+    ring.append(1)
+    now[0] += WAKING
+    for record in range(LOOK_EVERY):
+        ring.append(record)
+    assert len(given) == 1
 
 
 def test_a_ring_that_was_shut_while_the_thread_waited_stays_shut() -> None:
