@@ -246,7 +246,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "OTEL_FORGE_PIPELINE",
         choice("lean", "upstream"),
-        "upstream",
+        "lean",
         "What records and sends: lean (our own core and instrumentations) or upstream (the OpenTelemetry SDK's).",
     ),
     Variable(

@@ -107,7 +107,7 @@ def status(as_json: bool, state_dir: Path | None) -> None:
     """Show how every component does, and what became of telemetry.
 
     Of a component: whether it answers, since when, how often it was restarted, and its address. Of a running
-    application with OTEL_FORGE_PIPELINE=lean: what it made, what was delivered, what waits, what was dropped and why.
+    application (on the lean pipeline): what it made, what was delivered, what waits, what was dropped and why.
     """
     found = running_backend(settings_for(state_dir)).status()
     services = read_all(Settings.from_env(os.environ).spool.folder)

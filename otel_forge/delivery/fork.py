@@ -14,6 +14,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+from otel_forge.guard import guard
+
 _callbacks: list[weakref.WeakMethod[Callable[[], None]]] = []
 _registered = False
 _last_run = 0
@@ -26,7 +28,7 @@ def on_fork_in_child(method: Callable[[], None]) -> None:
 
 
 def run_in_child() -> None:
-    """Run all callbacks, once in each process, though Python and uWSGI may both ask for it."""
+    """Run all callbacks, once in each process, though Python and uWSGI may both ask for it; none costs the others."""
     global _last_run
     if _last_run == os.getpid():
         return
@@ -36,7 +38,8 @@ def run_in_child() -> None:
         if method is None:
             _callbacks.remove(reference)
         else:
-            method()
+            with guard(f"beginning anew after a fork ({method.__qualname__})"):
+                method()
 
 
 def _register_once() -> None:

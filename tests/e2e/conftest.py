@@ -114,7 +114,7 @@ class Apps:
 def apps(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apps]:
     """The demo's three services and httpbin, each under gunicorn, with no change of their code.
 
-    The API records through the upstream pipeline, those it calls and httpbin through the lean one: both have to count
+    The image server records through the upstream pipeline, all others through the lean one: both have to count
     exactly, and traces cross from one to the other.
     """
     folder = tmp_path_factory.mktemp("apps")
@@ -126,7 +126,7 @@ def apps(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App
     started, running, urls = time.time(), [], {"httpbin": f"http://127.0.0.1:{httpbin_port}"}
     for service in demo_services(ports, state):
         environ = environment(service, telemetry, outside)
-        environ["OTEL_FORGE_PIPELINE"] = "upstream" if service.name == "asset-forge" else "lean"
+        environ["OTEL_FORGE_PIPELINE"] = "upstream" if service.name == "image-server" else "lean"
         running.append(_start(command(service, telemetry, state), environ, folder / f"{service.name}.log"))
         urls[service.name] = service.url
     environ = {
