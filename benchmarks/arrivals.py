@@ -14,6 +14,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 SERVER_DURATIONS = ("http.server.request.duration", "http.server.duration")
 OVERFLOW = "otel.metric.overflow"
+TELEMETRY_OF_ITSELF = ("otel.sdk.", "otel_forge.")
+"""Metrics about telemetry, which only some variants have, are not counted as points."""
 _CUMULATIVE = 2
 
 
@@ -74,7 +76,7 @@ class Counter:
     def _count_metric(self, found: Arrivals, resource: Any, scope: str, metric: Any) -> None:
         data = getattr(metric, str(metric.WhichOneof("data")))
         for point in data.data_points:
-            found.points += 1
+            found.points += not metric.name.startswith(TELEMETRY_OF_ITSELF)
             found.overflows += any(pair.key == OVERFLOW for pair in point.attributes)
             if metric.name in SERVER_DURATIONS:
                 found.durations += self._new(resource, scope, metric.name, point, data.aggregation_temporality)

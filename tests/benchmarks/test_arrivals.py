@@ -76,10 +76,13 @@ def test_of_a_delta_histogram_everything_counts() -> None:
 
 
 def test_series_that_hold_the_overflow_are_counted() -> None:
+    """And those of telemetry about itself are not."""
     request = ExportMetricsServiceRequest()
     metric = request.resource_metrics.add().scope_metrics.add().metrics.add(name="of.the.app")
     metric.sum.data_points.add().attributes.add(key="otel.metric.overflow").value.bool_value = True
     metric.sum.data_points.add()
+    own = request.resource_metrics[0].scope_metrics[0].metrics.add(name="otel.sdk.log.created")
+    own.sum.data_points.add()
     found = Counter().count([("metrics", "", request.SerializeToString())])
     assert (found.points, found.overflows) == (2, 1)
 
