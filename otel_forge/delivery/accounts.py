@@ -34,7 +34,7 @@ from threading import RLock
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from otel_forge.delivery.fork import on_fork_in_child
+from otel_forge.fork import on_fork_in_child
 from otel_forge.settings import SIGNALS, Signal
 
 ITEM_NAMES: Mapping[Signal, str] = {"traces": "spans", "metrics": "metric points", "logs": "log records"}

@@ -20,6 +20,7 @@ from typing import Any
 
 from otel_forge.delivery.accounts import Accounts, in_words
 from otel_forge.delivery.parallel import all_at_once
+from otel_forge.fork import on_fork_in_child
 from otel_forge.guard import guard
 from otel_forge.notices import notice
 from otel_forge.settings import SIGNALS, Signal
@@ -56,7 +57,9 @@ class Exit:
     def install(self, *, sigterm: bool) -> None:
         """Close at normal exit and, with `sigterm`, on a SIGTERM that nobody else handles."""
         atexit.register(self.close)
-        os.register_at_fork(before=self._join_pools, after_in_child=self._reset)
+        on_fork_in_child(self._reset)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(before=self._join_pools)
         if sigterm and current_thread() is main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, self._on_sigterm)
 

@@ -18,11 +18,11 @@ from typing import Any
 from otel_forge.delivery.accounts import Accounts
 from otel_forge.delivery.batch import Fragment, Packer
 from otel_forge.delivery.courier import Courier
-from otel_forge.delivery.fork import on_fork_in_child
 from otel_forge.delivery.outbox import Outbox
 from otel_forge.delivery.patience import CutShort
 from otel_forge.delivery.ring import Ring
 from otel_forge.delivery.worker import Worker
+from otel_forge.fork import on_fork_in_child
 from otel_forge.guard import guard
 from otel_forge.settings import BatchSettings, Signal
 

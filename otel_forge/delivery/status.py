@@ -22,8 +22,8 @@ from typing import Any
 import psutil
 
 from otel_forge.delivery.accounts import Account, Column
-from otel_forge.delivery.fork import on_fork_in_child
 from otel_forge.delivery.spool import SpoolDirectory
+from otel_forge.fork import on_fork_in_child
 from otel_forge.settings import Signal
 
 NAME = "status.json"

@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from otel_forge.delivery.fork import on_fork_in_child
 from otel_forge.delivery.parallel import wait
+from otel_forge.fork import on_fork_in_child
 from otel_forge.guard import guard
 
 _LONGEST_PAUSE = 3600.0

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from threading import RLock
 from weakref import ref
 
-from otel_forge.delivery.fork import on_fork_in_child
+from otel_forge.fork import on_fork_in_child
 from otel_forge.guard import guard
 from otel_forge.logs.record import FIELDS, template_of
 

@@ -16,7 +16,7 @@ from collections import deque
 from typing import Any, Protocol
 from weakref import WeakSet
 
-from otel_forge.delivery.fork import on_fork_in_child
+from otel_forge.fork import on_fork_in_child
 from otel_forge.logs.flood import FloodControl
 from otel_forge.notices import Rationed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from otel_forge.delivery.fork import on_fork_in_child
+from otel_forge.fork import on_fork_in_child
 from otel_forge.guard import guard
 
 _INTERVAL = 1.0

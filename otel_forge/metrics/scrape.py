@@ -8,10 +8,10 @@ forked worker opens an endpoint of its own instead of sharing its parent's.
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from otel_forge.fork import on_fork_in_child
 from otel_forge.guard import guard
 from otel_forge.redaction import policy
 
@@ -59,7 +59,7 @@ class _ScrapeEndpoint:
         self._port = port
         self._complain = complain
         self._close_inherited: Callable[[], None] = lambda: None
-        os.register_at_fork(after_in_child=self._reopen)
+        on_fork_in_child(self._reopen)
 
     def _reopen(self) -> None:
         with guard("opening the scrape endpoint of a forked worker"):

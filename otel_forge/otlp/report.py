@@ -7,11 +7,12 @@ or a resource can't (an attribute would make it another one), so there it is onl
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from threading import RLock
 from typing import Literal, get_args
+
+from otel_forge.fork import on_fork_in_child
 
 Reason = Literal["depth", "number", "record", "size", "text", "time", "type", "value"]
 """Why a record was altered:
@@ -37,7 +38,7 @@ class EncodingReport:
 
     def __init__(self) -> None:
         self._reset()
-        os.register_at_fork(after_in_child=self._reset)
+        on_fork_in_child(self._reset)
 
     def _reset(self) -> None:
         self._lock = RLock()

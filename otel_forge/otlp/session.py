@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+
+from otel_forge.fork import on_fork_in_child
 
 
 class ExportSession(requests.Session):
@@ -21,7 +22,7 @@ class ExportSession(requests.Session):
         super().__init__()
         self.failure = ""
         self._on_failure = on_failure
-        os.register_at_fork(after_in_child=self._forget_connections)
+        on_fork_in_child(self._forget_connections)
 
     def _forget_connections(self) -> None:
         self.mount("https://", HTTPAdapter())

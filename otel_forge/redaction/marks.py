@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from threading import Lock
+
+from otel_forge.fork import on_fork_in_child
 
 OPENING = "[REDACTED:"
 UNREADABLE = "[REDACTED:unreadable]"
@@ -24,7 +25,7 @@ class Marks:
     def __init__(self) -> None:
         self._lock = Lock()
         self._counts: dict[str, int] = {}
-        os.register_at_fork(after_in_child=self._forget)
+        on_fork_in_child(self._forget)
 
     def _forget(self) -> None:
         self._lock = Lock()

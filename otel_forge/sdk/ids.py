@@ -13,7 +13,7 @@ from random import Random
 
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
-from otel_forge.delivery.fork import on_fork_in_child
+from otel_forge.fork import on_fork_in_child
 
 RANDOM_TRACE_ID = 0x02  # W3C trace context level 2: the random-trace-id flag
 

@@ -20,7 +20,6 @@ from opentelemetry.sdk.resources import Resource
 from otel_forge.delivery.accounts import Accounts
 from otel_forge.delivery.batch import Fragment, Packer
 from otel_forge.delivery.courier import Courier
-from otel_forge.delivery.fork import on_fork_in_child
 from otel_forge.delivery.grpc import GrpcSender
 from otel_forge.delivery.metrics import MetricPipeline, points_of
 from otel_forge.delivery.outbox import Outbox
@@ -31,6 +30,7 @@ from otel_forge.delivery.sender import Sender
 from otel_forge.delivery.spool import Quota, Slot, Spool, SpoolDirectory
 from otel_forge.delivery.status import StatusFile, described
 from otel_forge.delivery.timing import TimedSender
+from otel_forge.fork import on_fork_in_child
 from otel_forge.guard import guard
 from otel_forge.notices import Once, notice
 from otel_forge.otlp.encode_logs import LogEncoder

@@ -29,7 +29,7 @@ from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.resources import Resource
 
-from otel_forge.delivery.fork import on_fork_in_child
+from otel_forge.fork import on_fork_in_child
 from otel_forge.guard import guard
 from otel_forge.sdk.cells import FOLD_AT, SAMPLED
 from otel_forge.sdk.current import SPAN_KEY, current_context

@@ -24,8 +24,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from otel_forge.delivery.accounts import Account, Accounts, Reason
 from otel_forge.delivery.answers import Outcome
 from otel_forge.delivery.batch import Fragment
-from otel_forge.delivery.fork import on_fork_in_child
 from otel_forge.delivery.timing import error_type
+from otel_forge.fork import on_fork_in_child
 from otel_forge.guard import guard
 from otel_forge.otlp.encode_metrics import PreparedMetric
 from otel_forge.sdk.started import RECORD_AND_SAMPLE, RECORD_ONLY, StartedSpans

@@ -31,7 +31,7 @@ from opentelemetry.sdk.metrics.view import (
     View,
 )
 
-from otel_forge.delivery.fork import on_fork_in_child
+from otel_forge.fork import on_fork_in_child
 from otel_forge.guard import guard
 from otel_forge.notices import Rationed
 from otel_forge.sdk.cells import Cell, ExemplarFilter

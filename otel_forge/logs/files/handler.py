@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 import weakref
@@ -10,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from otel_forge.fork import on_fork_in_child
 from otel_forge.logs.files.sink import PATIENCE, DailyFile
 from otel_forge.logs.files.upkeep import Bounds, Upkeep
 from otel_forge.logs.flood import FloodControl
@@ -152,5 +152,4 @@ def _start_anew_after_fork() -> None:
         handler.start_anew()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_anew_after_fork)
+on_fork_in_child(_start_anew_after_fork)

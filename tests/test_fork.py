@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from otel_forge.delivery import fork
+from otel_forge import fork, guard
 
 
 class Counter:
@@ -50,6 +50,34 @@ def test_an_object_that_is_gone_is_not_kept_for_its_callback() -> None:
     before = len(fork._callbacks)
     del counter
     assert in_child(lambda: len(fork._callbacks) < before)
+
+
+def test_a_callback_that_fails_costs_no_other(capfd: pytest.CaptureFixture[str]) -> None:
+    """It is said, and what comes after it is called."""
+
+    class Failing(Counter):
+        def call(self) -> None:
+            raise RuntimeError("no")
+
+    failing, counter = Failing(), Counter()
+    fork.on_fork_in_child(failing.call)
+    fork.on_fork_in_child(counter.call)
+
+    def survived() -> bool:
+        guard.set_strict(False)
+        fork._last_run, counter.calls = 0, 0
+        fork.run_in_child()
+        return counter.calls == 1
+
+    assert in_child(survived)
+    assert "Failing.call) failed" in capfd.readouterr().err
+
+
+def test_a_plain_function_is_kept() -> None:
+    """Of a module, which lives as long as the process."""
+    called: list[int] = []
+    fork.on_fork_in_child(lambda: called.append(1))
+    assert in_child(lambda: called == [1])
 
 
 def test_uwsgi_gets_the_same_callbacks_beside_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,15 +16,15 @@ from typing import Any
 
 from otel_forge.guard import guard
 
-_callbacks: list[weakref.WeakMethod[Callable[[], None]]] = []
+_callbacks: list[Callable[[], Callable[[], object] | None]] = []
 _registered = False
 _last_run = 0
 
 
-def on_fork_in_child(method: Callable[[], None]) -> None:
-    """Call the bound `method` in every forked child, as long as its object lives, in the order of registration."""
+def on_fork_in_child(callback: Callable[[], object]) -> None:
+    """Call `callback` in every forked child, in the order of registration; a method, as long as its object lives."""
     _register_once()
-    _callbacks.append(weakref.WeakMethod(method))
+    _callbacks.append(weakref.WeakMethod(callback) if hasattr(callback, "__self__") else lambda: callback)
 
 
 def run_in_child() -> None:
@@ -34,12 +34,12 @@ def run_in_child() -> None:
         return
     _last_run = os.getpid()
     for reference in list(_callbacks):
-        method = reference()
-        if method is None:
+        callback = reference()
+        if callback is None:
             _callbacks.remove(reference)
         else:
-            with guard(f"beginning anew after a fork ({method.__qualname__})"):
-                method()
+            with guard(f"beginning anew after a fork ({getattr(callback, '__qualname__', callback)})"):
+                callback()
 
 
 def _register_once() -> None:
