@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from types import BuiltinFunctionType
 from typing import Any
 
 from otel_forge.delivery.accounts import Accounts
@@ -39,13 +40,16 @@ Each turn costs everybody some 0.1 ms for the hand-over, so it is as long as a r
 TURN_OF_OTHERS = 0.00005
 """Seconds that a thread sleeps to give way; less would not be enough for another to wake up and take the lock."""
 
+OVERSLEPT = 0.0002
+"""Seconds by which a sleep is usually longer than asked for."""
+
 OTHERS_COME = 0.002
 """Seconds that the delivery thread waits, after a turn, for a request thread to give it the next one. If none comes,
 the program is idle or makes no records, and until the end of the round others get no more than `TURN_OF_OTHERS`."""
 
-TURNS_OF_A_REQUEST = 32
-"""So often do request threads give way while a request to the back end is on its way: some five times is what it takes,
-and where the other side is far away they shall not go on for long."""
+TURNS_OF_A_REQUEST = 6
+"""So often do request threads give way while a request to the back end is on its way: it calls into the system some
+five times, and where the other side is far away they shall not go on for long."""
 
 YIELD_EVERY, PATIENCE = 32, 32
 """A thread that appends in a loop outruns the delivery thread, which gets the interpreter only every 5 ms. So once the
@@ -141,6 +145,7 @@ class Pipeline:
             on_batch=self._wake,
             is_important=lambda record: has_errors((record,)),
             give_way=self._give_way,
+            clock=clock,
         )
         self.append: Callable[[Any], object] = self._append_durably if durable else self._ring.append
         """Take one record, from any thread."""
@@ -176,14 +181,16 @@ class Pipeline:
         waiting = len(self._ring)
         if waiting >= self._crowd and not waiting % YIELD_EVERY and self._patience > 0:
             self._patience -= 1
-            time.sleep(TURN_OF_OTHERS)
+            with suppress(AssertionError):  # of gevent, in a callback of its loop, where nothing may sleep
+                time.sleep(TURN_OF_OTHERS)
 
     def _give_way(self) -> None:
         """Let the delivery thread have the interpreter, on the thread of a request."""
         if self._turn.locked():
             with suppress(RuntimeError):  # released by two at once
                 self._turn.release()
-        time.sleep(TURN_OF_OTHERS)
+        if type(time.sleep) is BuiltinFunctionType:  # greenlets have nothing to hand over
+            time.sleep(TURN_OF_OTHERS)
 
     @property
     def _left(self) -> int:
@@ -229,7 +236,7 @@ class Pipeline:
         if not waits:
             return None
         pause = max(min(waits), 0.0)
-        self._ring.ask_for_turn(at=self._clock() + pause)
+        self._ring.ask_for_turn(at=self._clock() + pause + OVERSLEPT)
         return pause
 
     def _deliver(self, deadline: float | None) -> bool:
@@ -267,23 +274,24 @@ class Pipeline:
             if due:
                 self._since = now
                 self._ring.ask_for_turn(TURNS_OF_A_REQUEST)
-            done = self._courier.deliver(due=due, idle=self._meanwhile, go_on=self._go_on)
-            self._ring.end_wait()
-            return done
+            try:
+                return self._courier.deliver(due=due, idle=self._meanwhile, go_on=self._go_on)
+            finally:
+                self._ring.end_wait()
         if self._worker.send_by is not None:
             deadline = min(deadline, self._worker.send_by)
         return self._courier.deliver(deadline, idle=self._meanwhile, again=lambda: not self._worker.is_closed)
 
     def _rest(self) -> None:
         """Sleep until a record comes, if nothing is there and nothing is to be sent for the first time."""
-        if not self._is_resting and not self._outbox.fresh_items and not self._ring:
-            self._is_resting = self._ring.rest()
+        self._is_resting = not self._outbox.fresh_items and not self._ring and self._ring.rest()
 
     def _go_on(self) -> bool:
         """Take what has come while a request was on its way; stop if somebody flushes."""
         if len(self._ring) >= self._most:
             self._take(whole=True)
-        self._ring.ask_for_turn(TURNS_OF_A_REQUEST)
+        if self._outbox.fresh_items:
+            self._ring.ask_for_turn(TURNS_OF_A_REQUEST)
         return not self._worker.is_awaited
 
     def _meanwhile(self) -> None:
@@ -292,6 +300,7 @@ class Pipeline:
         with guard(f"keeping {self._signal} while the back end is waited for"):
             if self._ring and (closing or self._commits is not None or self._is_time_to_take()):
                 self._take()
+                self._ring.ask_for_turn(TURNS_OF_A_REQUEST)
             self._outbox.keep(everything=closing)
         if self._worker.send_by is not None and self._clock() >= self._worker.send_by:
             raise CutShort
@@ -304,7 +313,8 @@ class Pipeline:
         if self._commits is not None:
             self._commits.begin()
             whole = False
-        self._others_come = OTHERS_COME
+        is_awaited = self._commits is not None or self._worker.is_closed  # by threads that append nothing meanwhile
+        self._others_come = TURN_OF_OTHERS if is_awaited else OTHERS_COME
         to_take = len(self._ring)
         while to_take >= (self._most if whole else 1):
             to_take -= self._take_batch()

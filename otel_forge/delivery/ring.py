@@ -37,6 +37,13 @@ LOOK_EVERY = 8
 WAKING = 0.001
 """Seconds that the delivery thread has to wake up and get the interpreter by itself."""
 
+APART = 0.0003
+"""Seconds between two appends that give way, so that a request with many records does so once or twice."""
+
+TAKEN_BY_OTHERS, BARRED = 0.003, 5.0
+"""If it takes so many seconds until a thread that gave way has the interpreter again, another thread that computes took
+it, and would each time, for 5 ms. Then nobody gives way for so many seconds."""
+
 
 class Count:
     """A count that any thread may raise by a single call into C: ``raise_by_one()``.
@@ -81,6 +88,7 @@ class Ring:
         "_alarm",
         "_aside",
         "_asked",
+        "_barred",
         "_batch",
         "_capacity",
         "_clock",
@@ -121,7 +129,7 @@ class Ring:
         self._full, self._late = Count(), Count()
         self._alarm = 1
         self._asked = 0
-        self._from = 0.0
+        self._from = self._barred = 0.0
         self._started = self._shut = False
 
     def append(self, record: Any) -> None:
@@ -137,7 +145,7 @@ class Ring:
             return
         if not self._started:
             self._begin()
-        elif self._asked:
+        elif self._asked > 0:
             self._let_take_turn()
         records = self._records
         if len(records) > self._capacity:
@@ -146,18 +154,28 @@ class Ring:
             self._on_batch()
 
     def _begin(self) -> None:
-        if self._on_first():
-            self._started = True
-            self.ask_for_turn(at=self._clock() + WAKING)
+        self._started = True  # before the thread runs, which may find nothing to do and rest again
+        self.ask_for_turn(at=self._clock() + WAKING)
+        if not self._on_first():
+            self._started = False
+            self._alarm = 1
 
     def _let_take_turn(self) -> None:
-        if self._clock() < self._from:
-            self._look_later()
+        before = self._clock()
+        wait = max(self._from, self._barred) - before
+        if wait > 0:
+            if wait > APART:
+                self._look_later()
             return
-        self._asked -= 1
-        if not self._asked:
+        if self._asked <= 1:  # two at once may both find the last turn; never are there fewer than none
             self.end_wait()
+        else:
+            self._asked -= 1
         self._give_way()
+        after = self._clock()
+        self._from = after + APART
+        if after - before > TAKEN_BY_OTHERS:
+            self._barred = after + BARRED
 
     def _look_later(self) -> None:
         self._set_alarm(min(self._batch, len(self._records) + LOOK_EVERY))
@@ -244,6 +262,7 @@ class Ring:
         self._full, self._late = Count(), Count()
         self._started = False
         self._asked = 0
+        self._barred = 0.0
         self._alarm = 1
 
     def __len__(self) -> int:

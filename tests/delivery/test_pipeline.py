@@ -93,6 +93,48 @@ def test_records_wait_for_the_interval_and_then_go_in_one_request() -> None:
         assert scene.counts == {"created": 3, "delivered": 3}
 
 
+def test_what_comes_after_a_flush_of_a_resting_pipeline_goes_by_itself() -> None:
+    """The flush may be quicker than the wake-up that the record before it asked for."""
+    with running(batch=replace(SLOW, schedule_delay=50)) as scene:
+        for _ in range(5):
+            scene.pipeline.append(Record())
+            assert scene.pipeline.flush(5)
+            scene.pipeline.append(Record())
+            eventually(lambda: scene.counts["delivered"] == scene.counts["created"], timeout=5)
+            eventually(lambda: not scene.pipeline._ring._started, timeout=5)
+
+
+def test_appends_are_not_held_up_again_and_again_beside_a_thread_that_computes() -> None:
+    """It takes the interpreter from whoever gives way, for 5 ms each time."""
+    over = Event()
+
+    def compute() -> None:
+        while not over.is_set():
+            sum(range(100))
+
+    def slowly(body: bytes) -> Outcome:
+        time.sleep(0.3)
+        return DELIVERED
+
+    busy = Thread(target=compute)
+    given: list[float] = []
+    with running(slowly, batch=replace(SLOW, schedule_delay=50)) as scene:
+        give_way = scene.pipeline._ring._give_way
+
+        def counted() -> None:
+            given.append(0)
+            give_way()
+
+        scene.pipeline._ring._give_way = counted
+        busy.start()
+        for _ in range(2000):
+            scene.pipeline.append(Record())
+            time.sleep(0)
+        over.set()
+        busy.join()
+    assert len(given) <= 4
+
+
 def test_a_ring_half_full_does_not_wait() -> None:
     """The thread is woken; the interval here is an hour."""
     with running() as scene:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from otel_forge.delivery.accounts import Waiting
-from otel_forge.delivery.ring import LOOK_EVERY, WAKING, Ring
+from otel_forge.delivery.ring import APART, BARRED, LOOK_EVERY, TAKEN_BY_OTHERS, WAKING, Ring
 
 
 class Counting:
@@ -173,12 +173,66 @@ def test_a_turn_that_came_by_itself_is_not_given_again() -> None:
 def test_several_appends_give_way_while_a_request_is_on_its_way() -> None:
     """Each call into the system makes the delivery thread wait for the interpreter once more, but not for ever."""
     given: list[int] = []
-    ring = Counting().ring(10, 8, give_way=lambda: given.append(len(ring)))
+    now = [10.0]
+    ring = Counting().ring(10, 8, give_way=lambda: given.append(len(ring)), clock=lambda: now[0])
     ring.append(1)
     ring.ask_for_turn(2)
     for record in range(2, 7):
         ring.append(record)
+        now[0] += APART
     assert given == [2, 3]
+
+
+def test_records_of_the_same_moment_give_way_once() -> None:
+    """A request with many records is not held up for each of them."""
+    given: list[int] = []
+    ring = Counting().ring(100, 90, give_way=lambda: given.append(len(ring)), clock=lambda: 10.0)
+    ring.append(1)
+    ring.ask_for_turn(6)
+    for record in range(50):
+        ring.append(record)
+    assert given == [2]
+
+
+def test_nobody_gives_way_where_others_take_the_interpreter() -> None:
+    """A thread that computes would take it each time, for 5 ms; so for a while only one such turn is given."""
+    given: list[int] = []
+    now = [10.0]
+
+    def give_way() -> None:
+        given.append(len(ring))
+        now[0] += 2 * TAKEN_BY_OTHERS
+
+    ring = Counting().ring(1000, 900, give_way=give_way, clock=lambda: now[0])
+    ring.append(1)
+    for _ in range(20):
+        ring.ask_for_turn(6)
+        for record in range(20):
+            ring.append(record)
+        now[0] += BARRED / 100
+    assert len(given) == 1
+    now[0] += BARRED
+    ring.ask_for_turn()
+    ring.append(1)
+    assert len(given) == 2
+
+
+def test_a_turn_that_is_taken_back_while_it_is_given_leaves_none() -> None:
+    """The delivery thread came by itself in just this moment."""
+    given: list[int] = []
+    now = [10.0]
+
+    def clock() -> float:
+        ring.end_wait()
+        return now[0]
+
+    ring = Counting().ring(1000, 900, give_way=lambda: given.append(len(ring)), clock=clock)
+    ring.append(1)
+    ring.ask_for_turn()
+    for record in range(50):
+        ring.append(record)
+        now[0] += 1
+    assert len(given) <= 1
 
 
 def test_a_thread_that_wakes_up_at_its_time_is_let_in_from_then_on() -> None:
