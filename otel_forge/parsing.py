@@ -220,7 +220,12 @@ def _is_linear(pattern: str) -> bool:
         re.compile(pattern)
     except re.error:
         return False
-    return bool(pattern) and not _NESTED_REPETITION.search(pattern)
+    return bool(pattern) and not repeats_a_repetition(pattern)
+
+
+def repeats_a_repetition(pattern: str) -> bool:
+    """Whether a regular expression has a repetition inside a repeated group: matching may take exponential time."""
+    return bool(_NESTED_REPETITION.search(pattern))
 
 
 PATTERNS = Parser(

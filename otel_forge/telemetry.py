@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -50,7 +49,7 @@ def configure(settings: Settings, *, argv: Sequence[str], folder: Path, announce
     """
     for problem in settings.problems:
         notice(problem)
-    _install_policy(settings)
+    redaction.install_from(settings.redaction)
     with guard("setting the propagators"):
         propagate.set_global_textmap(build_propagator(settings.propagators, notice))
     service = service_name(settings, argv, folder)
@@ -84,18 +83,6 @@ def configure(settings: Settings, *, argv: Sequence[str], folder: Path, announce
     if announce and settings.startup_line:
         notice(_startup_line(settings, service, pipeline))
     return pipeline
-
-
-def _install_policy(settings: Settings) -> None:
-    """Make the settings' redaction policy the process's; a callback that cannot be had costs only itself."""
-    try:
-        redaction.install(redaction.build_policy(settings.redaction))
-    except Exception as error:  # noqa: BLE001 - importing the user's module may raise anything
-        notice(
-            f"OTEL_FORGE_REDACTION_CALLBACK={settings.redaction.callback!r} cannot be had "
-            f"({type(error).__name__}: {error}); redacting without it."
-        )
-        redaction.install(redaction.build_policy(replace(settings.redaction, callback="")))
 
 
 def _show_logs(settings: Settings, service: ServiceName) -> None:

@@ -51,6 +51,8 @@ def audit(files: tuple[Path, ...], listen: int | None, seconds: float | None, ke
             raise ForgeError(f"{file} is not {form}: {error}.") from error
     if listen is not None:
         _listen(listen, seconds, found)
+    if not found.records:
+        raise ForgeError("Read nothing: no span, log record or metric point, so nothing can be said about secrets.")
     for line in report(found, keys=keys):
         click.echo(line)
     if found.leaks:

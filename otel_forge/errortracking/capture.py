@@ -16,7 +16,7 @@ from otel_forge.sdk.captured import Captured, captured
 DEFAULT_COMPONENT = "unknown"
 
 
-def capture_error(err: BaseException, component: str = DEFAULT_COMPONENT, **context: Any) -> str | None:
+def capture_error(err: BaseException, /, component: str = DEFAULT_COMPONENT, **context: Any) -> str | None:
     """Record `err` on the current span, log it, and report it to Sentry where that is configured.
 
     `component` names the logger and is a tag in Sentry; `context` becomes fields of the log record, attributes of the

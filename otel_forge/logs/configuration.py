@@ -89,6 +89,10 @@ def configure_logging(*, level: int | str | None = None, view: ViewName | None =
     asked = view or settings.log_views.view
     if asked not in ("off", "auto", "console", "json"):
         raise ValueError(f"view={view!r} is not one of auto, console, json.")
+    if not redaction.is_chosen():  # nobody has set up telemetry, which says these things and goes by them
+        for problem in settings.problems:
+            notice(problem)
+        redaction.install_from(settings.redaction)
     if replace:
         _take_off(logging.getLogger(), _terminal_handlers(logging.getLogger()))
     service = upkeep.service() or service_name(settings, sys.orig_argv, Path.cwd()).name

@@ -6,7 +6,7 @@ before anything is configured; ``docs/redaction.md`` has the classes, the defaul
 
 from __future__ import annotations
 
-from otel_forge.redaction.current import add, install, policy
+from otel_forge.redaction.current import add, install, install_from, is_chosen, policy
 from otel_forge.redaction.policy import Policy, build_policy
 
-__all__ = ["Policy", "add", "build_policy", "install", "policy"]
+__all__ = ["Policy", "add", "build_policy", "install", "install_from", "is_chosen", "policy"]

@@ -80,7 +80,7 @@ class Policy:
 
     def text(self, text: str) -> str:
         """Return free text without secrets: a message, an exception's text, a traceback."""
-        if len(text) < _SHORTEST or not self.enabled:
+        if not self.enabled or (len(text) < _SHORTEST and not self._has_own_rules):
             return text
         try:
             if len(text) >= SHORTEST and HEAD in text and not self._has_own_rules:  # those see a text as a whole

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from otel_forge.parsing import repeats_a_repetition
+
 Callback = Callable[[str, str], "str | None"]
 """Is given a key (empty for free text) and a text, and returns what stands in its place, or None to leave it."""
 
@@ -47,7 +49,10 @@ class Rules:
 
 
 def compiled(patterns: Mapping[str, Any]) -> dict[str, re.Pattern[str]]:
-    """Return the patterns, compiled; raises re.error for one that cannot be."""
+    """Return the patterns, compiled; raises re.error for one that cannot be, or that may take exponential time."""
+    for name, pattern in patterns.items():
+        if isinstance(pattern, str) and repeats_a_repetition(pattern):
+            raise re.error(f"{name}: no repetition inside a repeated group", pattern)
     return {name: re.compile(pattern) for name, pattern in patterns.items()}
 
 

@@ -111,6 +111,16 @@ def test_one_request_of_logs_without_secrets_is_fine(tmp_path: Path) -> None:
     assert _audited(path, "--no-keys") == (0, "Read 1 log records.\n\nNo value that looks like a secret left.\n")
 
 
+def test_nothing_read_is_no_pass(tmp_path: Path) -> None:
+    """An app that sent nothing, or the wrong file, must not make a check in CI green."""
+    recording = tmp_path / "empty.json"
+    recording.write_text("{}\n")
+    result = CliRunner().invoke(main, ["audit", str(recording)])
+    assert result.exit_code == 1
+    assert "Read nothing" in result.output
+    assert "No value" not in result.output
+
+
 def test_points_of_metrics_are_audited(tmp_path: Path) -> None:
     """A gauge as protobuf is not taken for a span."""
     path = tmp_path / "body"

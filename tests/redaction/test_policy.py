@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -120,6 +124,7 @@ def test_users_add_keys_and_patterns() -> None:
     assert policy.value("blue_Badge", "x") == "[REDACTED:custom-key]"
     assert policy.value("tenant_code", "x") == "[REDACTED:custom-key]"
     assert policy.text("has BDG-123456 and T123") == "has [REDACTED:badge] and [REDACTED:ticket]"
+    assert policy.text("T123") == "[REDACTED:ticket]"  # however short
 
 
 def test_users_allow_keys_headers_and_query_keys() -> None:
@@ -154,6 +159,32 @@ def test_a_callback_that_raises_costs_the_value_and_nothing_else() -> None:
         assert policy.text("harmless text") == "[REDACTED:unreadable]"
     finally:
         redaction.install(redaction_before)
+
+
+def test_code_may_not_add_a_pattern_that_the_settings_refuse() -> None:
+    """It could take exponential time."""
+    with pytest.raises(re.error, match="repeated group"):
+        redaction.add(patterns={"bad": "(a+)+b"})
+
+
+@pytest.mark.parametrize("script", ["configure_logging()", "import os; configure_logging(view='json')"])
+def test_the_settings_hold_without_telemetry(script: str) -> None:
+    """An app that only logs reads them when logging is set up, and says what is wrong with any."""
+    code = (
+        f"from otel_forge import configure_logging, get_logger; {script}; get_logger('x').info('T123', tenant_code=7)"
+    )
+    environ = {
+        **os.environ,
+        "OTEL_FORGE_REDACTION_KEYS": "tenant_code",
+        "OTEL_FORGE_REDACTION_PATTERNS": "ticket=T[0-9]{3}",
+        "OTEL_FORGE_LOGS_LONGEST": "much",
+        "APP_ENV": "development",
+    }
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    said = done.stdout + done.stderr
+    assert "[REDACTED:ticket]" in said
+    assert "[REDACTED:custom-key]" in said
+    assert "OTEL_FORGE_LOGS_LONGEST='much'" in said
 
 
 @pytest.mark.parametrize("bad", ["badge", "badge=(", "a b=x", "x=(a+)+", "x=(a*b?)*"])
