@@ -12,10 +12,10 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from benchmarks.subject.requests_by_kind import DISTINCT
+
 SERVER_DURATIONS = ("http.server.request.duration", "http.server.duration")
 OVERFLOW = "otel.metric.overflow"
-TELEMETRY_OF_ITSELF = ("otel.sdk.", "otel_forge.")
-"""Metrics about telemetry, which only some variants have, are not counted as points."""
 _CUMULATIVE = 2
 
 
@@ -76,7 +76,7 @@ class Counter:
     def _count_metric(self, found: Arrivals, resource: Any, scope: str, metric: Any) -> None:
         data = getattr(metric, str(metric.WhichOneof("data")))
         for point in data.data_points:
-            found.points += not metric.name.startswith(TELEMETRY_OF_ITSELF)
+            found.points += metric.name == DISTINCT
             found.overflows += any(pair.key == OVERFLOW for pair in point.attributes)
             if metric.name in SERVER_DURATIONS:
                 found.durations += self._new(resource, scope, metric.name, point, data.aggregation_temporality)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 ASSETS = 1000
+DISTINCT = "units.distinct"
+"""The counter that is given distinct attribute sets; points of others, which not all variants have, are not counted."""
 _BODY = b'{"name": "a better name", "size": 4711}'
 _HEADERS = {
     "HTTP_HOST": "127.0.0.1:8000",

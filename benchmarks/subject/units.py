@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks.subject import encoding
 from benchmarks.subject.flushing import flush
+from benchmarks.subject.requests_by_kind import DISTINCT
 
 _DISTINCT = "distinct sets"
 Operation = Callable[[], Any]
@@ -120,7 +121,7 @@ def _histogram(attributes: int) -> Operation:
 def _distinct_sets() -> Operation:
     from opentelemetry import metrics
 
-    counter = metrics.get_meter("units").create_counter("units.distinct")
+    counter = metrics.get_meter("units").create_counter(DISTINCT)
     numbers = iter(range(10**9))
     return lambda: counter.add(1, {"app.user": next(numbers), "app.tenant": "first"})
 

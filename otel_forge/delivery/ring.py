@@ -40,9 +40,9 @@ WAKING = 0.001
 APART = 0.0003
 """Seconds between two appends that give way, so that a request with many records does so once or twice."""
 
-TAKEN_BY_OTHERS, BARRED = 0.003, 5.0
+TAKEN_BY_OTHERS, BARRED = 0.0045, 0.5
 """If it takes so many seconds until a thread that gave way has the interpreter again, another thread that computes took
-it, and would each time, for 5 ms. Then nobody gives way for so many seconds."""
+it, and would each time, for the 5 ms after which it must hand it over. Then nobody gives way for so many seconds."""
 
 
 class Count:

@@ -13,6 +13,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from benchmarks.arrivals import Arrivals, Counter
+from benchmarks.subject.requests_by_kind import DISTINCT
 
 CUMULATIVE, DELTA = 2, 1
 
@@ -76,9 +77,9 @@ def test_of_a_delta_histogram_everything_counts() -> None:
 
 
 def test_series_that_hold_the_overflow_are_counted() -> None:
-    """And those of telemetry about itself are not."""
+    """And those of other metrics are not."""
     request = ExportMetricsServiceRequest()
-    metric = request.resource_metrics.add().scope_metrics.add().metrics.add(name="of.the.app")
+    metric = request.resource_metrics.add().scope_metrics.add().metrics.add(name=DISTINCT)
     metric.sum.data_points.add().attributes.add(key="otel.metric.overflow").value.bool_value = True
     metric.sum.data_points.add()
     own = request.resource_metrics[0].scope_metrics[0].metrics.add(name="otel.sdk.log.created")
