@@ -58,7 +58,7 @@ def level(logger: str | None, level: str | None, seconds: float, service: str) -
     kept = [change for change in changes if (change.logger, change.service) != (name, service)]
     where = f"of service {service}" if service else "of this user"
     if level.lower() == _RESET:
-        write_changes(file, kept)
+        write_changes(file, [change for change in kept if service or change.logger != name])
         click.echo(f"{logger}: back to its own level in every process {where}.")
         return
     number = level_number(level)

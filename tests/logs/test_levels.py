@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from otel_forge.logs.levels import LevelChange, LevelWatch, level_number, read_changes, write_changes
+from otel_forge.cli.log_level import level as command
+from otel_forge.logs.levels import LevelChange, LevelWatch, level_number, levels_file, read_changes, write_changes
 from tests.programs import BIN, Programs
 
 NAME = "levels.till"
@@ -168,6 +171,25 @@ def _until_steady(count: Callable[[], int]) -> None:
             return
         time.sleep(0.02)
     raise AssertionError("the level did not go back")
+
+
+def test_a_reset_takes_back_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one service, or of every process of the user, those included that were named by service."""
+    monkeypatch.setenv("OTEL_FORGE_STATE_DIR", str(tmp_path))
+
+    def run(*arguments: str) -> None:
+        assert CliRunner().invoke(command, arguments).exit_code == 0
+
+    for service in ("shop", "image-server"):
+        run(NAME, "debug", "--service", service)
+    run("other", "debug")
+    run(NAME, "reset", "--service", "shop")
+    assert [(change.logger, change.service) for change in read_changes(levels_file(os.environ))] == [
+        (NAME, "image-server"),
+        ("other", ""),
+    ]
+    run(NAME, "reset")
+    assert [change.logger for change in read_changes(levels_file(os.environ))] == ["other"]
 
 
 def test_wrong_usage_is_explained(programs: Programs) -> None:
