@@ -59,7 +59,7 @@ class _ScrapeEndpoint:
         self._port = port
         self._complain = complain
         self._close_inherited: Callable[[], None] = lambda: None
-        on_fork_in_child(self._reopen)
+        on_fork_in_child(lambda: self._reopen())  # nobody else keeps this object
 
     def _reopen(self) -> None:
         with guard("opening the scrape endpoint of a forked worker"):
