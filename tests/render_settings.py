@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from otel_forge.settings import table
+from otel_forge.variables import table
 
 PAGE = Path(__file__).parent.parent / "docs/settings.md"
 

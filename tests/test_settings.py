@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_forge.errors import SettingsError
-from otel_forge.settings import VARIABLES, Settings, table
+from otel_forge.settings import Settings
 from otel_forge.stack.ports import PORTS
 from otel_forge.stack.settings import RETENTIONS
+from otel_forge.variables import VARIABLES, table
 
 ROOT = Path(__file__).parent.parent
 

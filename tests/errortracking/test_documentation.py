@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from otel_forge.settings import VARIABLES
+from otel_forge.variables import VARIABLES
 from otel_forge.web.boundary import PROBLEM_JSON
 from tests.errortracking.conftest import pinned
 
