@@ -14,6 +14,7 @@ from otel_forge.redaction.assignments import redacted_assignments
 from otel_forge.redaction.keys import key_class
 from otel_forge.redaction.marks import MOST_IN_ONE_TEXT, UNREADABLE, Marks, is_marked, substituted
 from otel_forge.redaction.rules import ALLOWED_HEADERS, Callback, Rules, compiled, lowered_all
+from otel_forge.redaction.shapes import LONGEST, HarmlessShapes
 from otel_forge.redaction.sql import without_literals
 from otel_forge.redaction.statements_in_text import SQL_LITERAL, VERBS, redacted_statements
 from otel_forge.redaction.tokens import redacted_blocks, redacted_tokens
@@ -65,6 +66,7 @@ class Policy:
         self.enabled = rules.enabled
         self._keys: dict[str, KeyRule] = {}
         self._tracebacks = Tracebacks(lambda part: self._text(part, ""))
+        self._shapes = HarmlessShapes()
         self._has_own_rules = bool(rules.patterns or rules.callback)
 
     def replace_rules(self, rules: Rules) -> None:
@@ -80,11 +82,14 @@ class Policy:
 
     def text(self, text: str) -> str:
         """Return free text without secrets: a message, an exception's text, a traceback."""
-        if not self.enabled or (len(text) < _SHORTEST and not self._has_own_rules):
+        if not self.enabled:
             return text
         try:
-            if len(text) >= SHORTEST and HEAD in text and not self._has_own_rules:  # those see a text as a whole
-                return self._tracebacks.redacted(text)
+            if not self._has_own_rules:  # those see every text, and as a whole
+                if len(text) <= LONGEST and (len(text) < _SHORTEST or self._shapes.have(text)):
+                    return text
+                if len(text) >= SHORTEST and HEAD in text:
+                    return self._tracebacks.redacted(text)
             return self._text(text, "")
         except Exception:  # noqa: BLE001 - a rule of ours or the user's callback: rather nothing than a secret
             return UNREADABLE

@@ -57,6 +57,8 @@ ISSUED: tuple[tuple[str, str, str, str], ...] = (
 )
 """Class, a character that all such secrets hold, signs (each holds one of them), pattern."""
 
+JWT_SIGN, AWS_SIGNS = "eyJ", ("AKIA", "ASIA")
+
 _SHORTEST_BARE = 3
 
 
@@ -85,12 +87,14 @@ def _by_connector() -> dict[str, list[tuple[str, list[_Issued]]]]:
 
 
 _rows = _by_connector()
+SIGNS = tuple((connector, sign) for connector, rows in _rows.items() for sign, _ in rows)
+"""What a text must hold for any of `ISSUED` to be in it: both of a pair."""
 _always, _under, _dash, _dot = _rows[""], _rows["_"], _rows["-"], _rows["."]
 
 
 def redacted_tokens(text: str, mark: _Mark) -> str:
     """Return `text` without the tokens and keys that can be told by their looks."""
-    if "eyJ" in text:
+    if JWT_SIGN in text:
         text = substituted(_jwt(), lambda match: _jwt_or_not(match, mark), text)
     if "AKIA" in text or "ASIA" in text:
         text = _redacted_aws(text, mark)
