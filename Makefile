@@ -61,7 +61,7 @@ test: lint engines
 	$(BIN)/python -m pytest
 
 bench: setup
-	$(SAY) 'measuring what telemetry costs, side by side with stock (about fifteen minutes; keep the machine quiet)'
+	$(SAY) 'measuring what telemetry costs, side by side with stock (about twenty minutes; keep the machine quiet)'
 	$(BIN)/python -m benchmarks full --check
 
 render: setup

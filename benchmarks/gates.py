@@ -19,6 +19,7 @@ THREADS_LIMIT = 1.25
 CARDINALITY_LIMIT = 2001
 """The specification's 2000 attribute sets, which must not overflow, and the overflow series beside them."""
 FAULT_LIMIT = 1.05
+WAIT_LIMIT_MS = 1.0
 _CARDINALITY_SETS = (10_000, 100_000)
 
 
@@ -72,6 +73,9 @@ def _faults(results: Results) -> Iterator[Gate]:
     for behaviour in ("refuse", "black_hole", "slow_answer"):
         text = f"p99 with the back end in {behaviour.replace('_', ' ')} ÷ healthy"
         yield _at_most("P3", text, results.p99_ratio(behaviour), FAULT_LIMIT)
+    waits = [told["p999_us"] / 1000 for told in results.handing_over.values()]
+    text = "p99.9 of handing a span over, the worst back end, ms"
+    yield _at_most("P3", text, max(waits, default=None), WAIT_LIMIT_MS)
 
 
 def _start(results: Results) -> Iterator[Gate]:

@@ -126,6 +126,7 @@ def handle(command: dict[str, Any]) -> dict[str, Any]:
         "throughput": len(ordered) / took,
         "p50_ms": percentile(ordered, 0.50) * 1e3,
         "p99_ms": percentile(ordered, 0.99) * 1e3,
+        "latencies_ms": [latency * 1e3 for latency in ordered],
     }
 
 

@@ -13,6 +13,7 @@ from benchmarks.variants import BASELINE, FORGE, STOCK, UPSTREAM, Variant
 
 _BURST = 2000
 SUSTAINED = 5000
+HAND_OVERS = 50_000
 GATED_KINDS = ("asset", "post", "error")
 SPANS = (1, 10, 100)
 ATTRIBUTES = (3, 13, 50)
@@ -33,14 +34,15 @@ class Extent:
     kinds: tuple[str, ...]
     load_rounds: int
     load_seconds: float
+    fault_rounds: int
     start_rounds: int
     unit_rounds: int
     scaling_rounds: int
     sustained_rounds: int
 
 
-FULL = Extent(9, 2000, ("asset", "post", "upstream", "error"), 7, 3.0, 15, 7, 5, 5)
-QUICK = Extent(5, 400, ("asset", "post", "upstream", "error"), 3, 1.5, 3, 2, 0, 1)
+FULL = Extent(9, 2000, ("asset", "post", "upstream", "error"), 7, 3.0, 15, 15, 7, 5, 9)
+QUICK = Extent(5, 400, ("asset", "post", "upstream", "error"), 3, 1.5, 3, 3, 2, 0, 1)
 
 
 def cpu_by_kind(stage: Stage, variants: list[Variant], extent: Extent, results: Results) -> None:

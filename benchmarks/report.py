@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.gates import Gate, gates
-from benchmarks.measure import SUSTAINED
+from benchmarks.measure import HAND_OVERS, SUSTAINED
 from benchmarks.results import Results, Rounds, Served
 from benchmarks.spread import Spread
 from benchmarks.variants import BASELINE, FORGE, STOCK
@@ -141,9 +141,21 @@ def _faults(results: Results) -> str:
     for behaviour, rounds in results.under_fault.items():
         ratio = results.p99_ratio(behaviour)
         latencies = [_served(rounds, figure).text(2) for figure in _LATENCIES]
-        rows.append([behaviour.replace("_", " "), *latencies, ratio.text(2) if ratio else _NOTHING, str(len(rounds))])
-    header = ["the back end", "p50 ms", "p99 ms", "p99 ÷ healthy", "rounds"]
-    return f"## gunicorn at 200 requests/s while the back end fails\n\n{table(header, rows)}"
+        rows.append([behaviour.replace("_", " "), *latencies, f"{ratio:.2f}" if ratio else _NOTHING, str(len(rounds))])
+    header = ["the back end", "p50 ms", "p99 ms", "p99 ÷ healthy, of all rounds", "rounds"]
+    title = "## gunicorn at 200 requests/s while the back end fails"
+    return f"{title}\n\n{table(header, rows)}{_handing_over(results)}"
+
+
+def _handing_over(results: Results) -> str:
+    if not results.handing_over:
+        return ""
+    rows = []
+    for behaviour, told in results.handing_over.items():
+        figures = [f"{told[name]:.1f}" for name in ("p50_us", "p999_us")]
+        rows.append([behaviour.replace("_", " "), *figures, f"{told['long']:.0f}", f"{told['idle_long']:.0f}"])
+    header = ["the back end", "p50 µs", "p99.9 µs", f"of {HAND_OVERS:,} over 1 ms", "of as many calls that do nothing"]
+    return f"\n\n## Handing a span over, at some 12,000 a second\n\n{table(header, rows)}"
 
 
 _LATENCIES: tuple[Callable[[Served], float], ...] = (lambda one: one.p50_ms, lambda one: one.p99_ms)

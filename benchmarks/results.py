@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from benchmarks.arrivals import Arrivals
-from benchmarks.spread import Spread, paired, ratios
+from benchmarks.spread import Spread, paired, percentile, ratios
 from benchmarks.subject.requests_by_kind import Implied
 from benchmarks.variants import BASELINE, STOCK
 
@@ -56,6 +56,7 @@ class Served:
     p50_ms: float
     p99_ms: float
     cpu_us: float
+    latencies_ms: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ class Results:
     paced_load: dict[str, list[Served]] = field(default_factory=lambda: defaultdict(list))
     under_fault: dict[str, list[Served]] = field(default_factory=lambda: defaultdict(list))
     """By what the back end did: one value for each round."""
+    handing_over: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By what the back end did: what `benchmarks.subject.handing_over` says."""
     starts: dict[str, list[Start]] = field(default_factory=lambda: defaultdict(list))
     unit_thread: Rounds = field(default_factory=_rounds)
     unit_all: Rounds = field(default_factory=_rounds)
@@ -125,16 +128,17 @@ class Results:
         baseline = [served.throughput for served in self.full_load.get(BASELINE, [])]
         return Spread.of(ratios(mine, baseline)) if mine and baseline else None
 
-    def p99_ratio(self, behaviour: str) -> Spread | None:
-        """Return the p99 under a behaviour of the back end over that with a healthy one, round by round.
+    def p99_ratio(self, behaviour: str) -> float | None:
+        """Return the p99 of all requests under a behaviour of the back end over that of all with a healthy one.
 
-        Where a round was healthy twice, the mean of both counts.
+        One round has too few requests for a p99: six are slower, and two healthy rounds differ by a fifth.
         """
-        mine = [served.p99_ms for served in self.under_fault.get(behaviour, [])]
-        healthy = [served.p99_ms for served in self.under_fault.get("healthy", [])]
-        if again := self.under_fault.get("healthy again"):
-            healthy = [(one + served.p99_ms) / 2 for one, served in zip(healthy, again, strict=True)]
-        return Spread.of(ratios(mine, healthy)) if mine and healthy else None
+        mine = self._latencies(behaviour)
+        healthy = sorted([*self._latencies("healthy"), *self._latencies("healthy again")])
+        return percentile(mine, 0.99) / percentile(healthy, 0.99) if mine and healthy else None
+
+    def _latencies(self, behaviour: str) -> list[float]:
+        return sorted(latency for served in self.under_fault.get(behaviour, []) for latency in served.latencies_ms)
 
     def added_start(self, variant: str, figure: str) -> Spread | None:
         """Return how much more of `figure` (a field of `Start`) the variant's start takes than the baseline's."""

@@ -68,7 +68,8 @@ class Server:
         )
         self.requests += answer["requests"]
         cpu_us = (self._cpu() - before) / answer["requests"] * 1e6
-        return Served(answer["throughput"], answer["p50_ms"], answer["p99_ms"], cpu_us), answer["wrong"]
+        latencies = tuple(answer["latencies_ms"])
+        return Served(answer["throughput"], answer["p50_ms"], answer["p99_ms"], cpu_us, latencies), answer["wrong"]
 
     def end(self) -> None:
         """Stop it as an operator does, which is when it sends what it still holds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -48,10 +48,11 @@ class Stage:
         """Return the command line that runs `program` as the variant does."""
         return launched(variant.started, self.find(variant), *program)
 
-    def subject(self, variant: Variant, module: str) -> Commanded:
+    def subject(self, variant: Variant, module: str, environ: Mapping[str, str] | None = None) -> Commanded:
         """Start a module of `benchmarks.subject` as the variant does; the caller ends it."""
         command = self.program(variant, "-m", f"benchmarks.subject.{module}")
-        return Commanded(command, self.settings(variant), name=variant.name, scratch=self.scratch)
+        settings = {**self.settings(variant), **(environ or {})}
+        return Commanded(command, settings, name=variant.name, scratch=self.scratch)
 
     def workers(self, variants: list[Variant]) -> dict[str, Commanded]:
         """Start a worker for each variant; they end with the stage. One that doesn't start raises ProcessFailed."""

@@ -15,7 +15,7 @@ from importlib import metadata  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
-from benchmarks.subject import control, requests_by_kind, sampler, units  # noqa: E402
+from benchmarks.subject import control, handing_over, requests_by_kind, sampler, units  # noqa: E402
 from benchmarks.subject.app import create_app  # noqa: E402
 from benchmarks.subject.flushing import flush, pipeline  # noqa: E402
 
@@ -37,6 +37,8 @@ class Worker:
             "requests": self.requests,
             "profile": self.profile,
             "unit": self.unit,
+            "hand over": self.hand_over,
+            "flush": self.flush,
             "about": self.about,
         }
         return actions[arguments.pop("do")](**arguments)
@@ -66,6 +68,16 @@ class Worker:
     def unit(self, name: str, count: int) -> dict[str, Any]:
         """Repeat one operation `count` times and return what it took on its own thread and in all."""
         return {**units.measure(name, count), "rss_kib": rss_kib()}
+
+    def hand_over(self, count: int) -> dict[str, Any]:
+        """Make `count` spans and return how long handing them over took."""
+        gc.collect()
+        return handing_over.measure(count)
+
+    def flush(self) -> dict[str, Any]:
+        """Deliver everything."""
+        flush()
+        return {}
 
     def about(self) -> dict[str, Any]:
         """Return the pipeline in use and the versions of what is installed."""

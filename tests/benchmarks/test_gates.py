@@ -17,7 +17,8 @@ def passing() -> Results:
     results.full_load.update({BASELINE: [Served(1000, 5, 13, 300)], FORGE: [Served(850, 5, 14, 340)]})
     results.paced_load.update({BASELINE: [Served(200, 2, 13, 300)], FORGE: [Served(200, 2, 14, 340)]})
     for behaviour, p99 in (("healthy", 10.0), ("refuse", 10.5), ("black_hole", 10.5), ("slow_answer", 10.5)):
-        results.under_fault[behaviour].append(Served(200, 2, p99, 300))
+        results.under_fault[behaviour].append(Served(200, 2, p99, 300, (p99,)))
+        results.handing_over[behaviour] = {"p50_us": 0.4, "p999_us": 1000.0, "long": 50.0, "idle_long": 1.0}
     results.starts.update({BASELINE: [Start(400, 300, 40, 41)], FORGE_RUN: [Start(550, 400, 50, 56)]})
     for kind, forge in (("1-3", 105.0), ("10-3", 150.0), ("100-3", 600.0), ("100-13", 700.0), ("100-50", 1070.0)):
         results.scaling[f"scale-{kind}"].update({BASELINE: [100.0], FORGE: [forge]})
@@ -52,8 +53,14 @@ def test_throughput_just_below_its_share_fails() -> None:
 @pytest.mark.parametrize("behaviour", ["refuse", "black_hole", "slow_answer"])
 def test_a_p99_that_a_failing_back_end_raises_fails(behaviour: str) -> None:
     results = passing()
-    results.under_fault[behaviour] = [Served(200, 2, 10.6, 300)]
+    results.under_fault[behaviour] = [Served(200, 2, 10.6, 300, (10.6,))]
     assert failing(results) == [f"P3 p99 with the back end in {behaviour.replace('_', ' ')} ÷ healthy"]
+
+
+def test_a_request_thread_that_waits_fails() -> None:
+    results = passing()
+    results.handing_over["black_hole"] = {"p999_us": 1001.0}
+    assert failing(results) == ["P3 p99.9 of handing a span over, the worst back end, ms"]
 
 
 def test_a_slow_start_and_much_memory_fail() -> None:
