@@ -180,6 +180,8 @@ class Settings:
     sigterm_flush: bool
     startup_line: bool
     redaction: RedactionSettings
+    stack_ports: tuple[str, ...]
+    """Where the Collector of `otel-forge up` listens: the ports of OTLP over gRPC and over HTTP."""
     problems: tuple[str, ...] = field(default=())
     rejected: tuple[str, ...] = field(default=())
 
@@ -194,6 +196,11 @@ class Settings:
         if strict and settings.problems:
             raise SettingsError(settings.problems[0])
         return settings
+
+    def is_of_stack(self, address: str) -> bool:
+        """Whether `address` is one that the Collector of `otel-forge up` listens at."""
+        place = urlsplit(address if "//" in address else f"//{address}")
+        return place.hostname in _LOOPBACK_HOSTS and place.netloc.rpartition(":")[2] in self.stack_ports
 
 
 class _Reader:
@@ -280,9 +287,16 @@ def _read(cls: type[Settings], read: _Reader) -> Settings:
         sigterm_flush=read("OTEL_FORGE_SIGTERM_FLUSH"),
         startup_line=read("OTEL_FORGE_STARTUP_LINE"),
         redaction=_read_redaction(read),
+        stack_ports=_stack_ports(read),
         problems=tuple(dict.fromkeys([*read.problems, *read.misspelt()])),
         rejected=tuple(dict.fromkeys(read.rejected)),
     )
+
+
+def _stack_ports(read: _Reader) -> tuple[str, ...]:
+    """Return the ports, as they stand: the stack itself (`otel_forge.stack.ports`) says what is wrong with one."""
+    own = (("OTEL_FORGE_PORT_OTLP_GRPC", "4317"), ("OTEL_FORGE_PORT_OTLP_HTTP", "4318"))
+    return tuple(read.text(name) or default for name, default in own)
 
 
 def _read_log_views(read: _Reader) -> LogViewSettings:

@@ -31,6 +31,7 @@ _NOISY_LOGGERS = (
     "opentelemetry.sdk._shared_internal",
     "opentelemetry.sdk.metrics._internal.export",
 )
+_IS_IT_UP = " Is it up? otel-forge up"
 _SHARE_OF_SENTRY = 0.75
 """How much of the exit's budget Sentry may take: closing it needs a moment more than it is told."""
 _SET_PROVIDER: Mapping[Signal, Callable[[Any], None]] = {
@@ -63,7 +64,7 @@ def configure(settings: Settings, *, argv: Sequence[str], folder: Path, announce
         settings,
         resource,
         accounts,
-        Outage(accounts, Rationed(), hint=_where_to_look(settings) and " Is it up? otel-forge up"),
+        Outage(accounts, Rationed(), hint=lambda address: _IS_IT_UP if settings.is_of_stack(address) else ""),
         notice,
     )
     for signal, provider in pipeline.providers.items():
@@ -225,5 +226,6 @@ def _startup_line(settings: Settings, service: ServiceName, pipeline: Pipeline) 
 
 
 def _where_to_look(settings: Settings) -> str:
-    """Return the hint to our own back end, for those whose telemetry stays on this machine."""
-    return " To look at it: otel-forge up" if any(otlp.is_loopback for otlp in settings.otlp.values()) else ""
+    """Return the hint to our own back end, for those whose telemetry goes there."""
+    goes_there = any(settings.is_of_stack(otlp.endpoint) for otlp in settings.otlp.values())
+    return " To look at it: otel-forge up" if goes_there else ""

@@ -115,7 +115,12 @@ def test_logging_prints_what_it_prints_without_us(programs: Programs, setup: str
 def test_f2_one_line_at_start_says_where_telemetry_goes(programs: Programs, receiver: OtlpReceiver) -> None:
     """F2: address, signals, service name and how to look at it, in one line."""
     program = programs.instrumented(
-        sys.executable, "-c", "pass", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, OTEL_SERVICE_NAME="shop"
+        sys.executable,
+        "-c",
+        "pass",
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+        OTEL_FORGE_PORT_OTLP_HTTP=receiver.url.rpartition(":")[2],
+        OTEL_SERVICE_NAME="shop",
     )
     program.wait()
     assert program.notices() == [
@@ -127,7 +132,7 @@ def test_f2_one_line_at_start_says_where_telemetry_goes(programs: Programs, rece
 def test_f2_an_endpoint_that_does_not_answer_is_one_line_with_numbers(programs: Programs) -> None:
     """F2: the outage is said once, with what has not arrived, however many requests fail; at most one line a minute."""
     url = refused_url()
-    program, app = start_flask(programs, url, OTEL_SERVICE_NAME="shop")
+    program, app = start_flask(programs, url, OTEL_FORGE_PORT_OTLP_HTTP=url.rpartition(":")[2])
     for item in range(5):
         get(f"{app}/items/{item}")
     program.wait_for_output(f"{url} does not take telemetry (connection refused): ")
@@ -139,6 +144,15 @@ def test_f2_an_endpoint_that_does_not_answer_is_one_line_with_numbers(programs: 
     assert len(outages) == 1
     assert "undelivered. Is it up? otel-forge up" in outages[0]
     assert "Traceback" not in program.err
+
+
+def test_the_stack_is_no_hint_for_telemetry_that_goes_elsewhere(programs: Programs) -> None:
+    """`otel-forge up` would not listen at that address."""
+    program = programs.instrumented(
+        sys.executable, "-c", "print()", OTEL_EXPORTER_OTLP_ENDPOINT=refused_url(), OTEL_SERVICE_NAME="shop"
+    )
+    program.wait()
+    assert program.notices() and "otel-forge up" not in program.err
 
 
 def test_a_guessed_service_name_says_so(programs: Programs) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from otel_forge.errors import SettingsError
 from otel_forge.settings import Settings
-from otel_forge.stack.ports import PORTS
+from otel_forge.stack.ports import OTLP_GRPC, OTLP_HTTP, PORTS
 from otel_forge.stack.settings import RETENTIONS
 from otel_forge.variables import VARIABLES, table
 
@@ -177,6 +177,41 @@ def test_the_documentation_lists_every_setting_of_the_stack() -> None:
         (name, default) for name, default, _, _ in RETENTIONS
     ]
     assert [row for row in rows if f"| `{row[0]}` | {row[1]} |" not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("address", "environ", "is_its"),
+    [
+        ("http://localhost:4318", {}, True),
+        ("http://127.0.0.1:4318/v1/traces", {}, True),
+        ("http://[::1]:4317", {}, True),
+        ("localhost:4317", {}, True),
+        ("http://localhost:4319", {}, False),
+        ("http://collector:4318", {}, False),
+        ("https://telemetry.example", {}, False),
+        ("http://localhost:14318", {"OTEL_FORGE_PORT_OTLP_HTTP": "14318"}, True),
+        ("http://localhost:4318", {"OTEL_FORGE_PORT_OTLP_HTTP": "14318"}, False),
+    ],
+)
+def test_what_is_the_address_of_the_stack(address: str, environ: dict[str, str], is_its: bool) -> None:
+    """This machine, and a port of its Collector's, wherever that was moved to."""
+    assert Settings.from_env(environ).is_of_stack(address) is is_its
+
+
+def test_the_ports_of_the_stack_are_those_that_it_has() -> None:
+    """The table of `otel_forge.stack.ports`, which the distribution does not import."""
+    assert Settings.from_env({}).stack_ports == (str(OTLP_GRPC.default), str(OTLP_HTTP.default))
+
+
+def test_every_variable_of_ours_that_is_read_is_in_the_documentation() -> None:
+    """docs/settings.md lists it, or says on which page it is."""
+    sources = [path.read_text() for path in (ROOT / "otel_forge").rglob("*.py")]
+    read = set(re.findall(r'"(OTEL_FORGE_[A-Z_]+[A-Z])"', "\n".join(sources)))
+    page, stack = ((ROOT / "docs" / name).read_text() for name in ("settings.md", "stack.md"))
+    assert len(read) > 30
+    assert sorted(name for name in read if f"`{name}`" not in page) == []
+    of_stack = set(re.findall(r"^\| `(OTEL_FORGE_\w+)`", stack, re.M))
+    assert sorted(name for name in of_stack if f"`{name}`" not in page and "PORT" not in name) == []
 
 
 def test_a_misspelt_name_of_ours_is_noticed() -> None:

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import time
+from datetime import datetime
 
 import click
 
@@ -63,7 +64,7 @@ def level(logger: str | None, level: str | None, seconds: float, service: str) -
         return
     number = level_number(level)
     write_changes(file, [*kept, LevelChange(name, number, now + seconds, service)])
-    until = time.strftime("%H:%M:%S", time.localtime(now + seconds))
+    until = datetime.fromtimestamp(now + seconds).astimezone().isoformat(" ", "seconds")
     click.echo(f"{logger}: {logging.getLevelName(number)} until {until} in every process {where} that runs otel-forge.")
 
 

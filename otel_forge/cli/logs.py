@@ -31,10 +31,28 @@ class DefaultCommandGroup(click.Group):
     """A group that means one of its commands, whose options its help lists, where none is named."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put the default command in front, unless a command or the help is asked for."""
-        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
-            args = [_SHOW, *args]
+        """Put the command in front: the one whose name is the first word that is no option, else the default one."""
+        asks_for_help = bool(args) and args[0] in ctx.help_option_names
+        if not asks_for_help:
+            index = self._first_word(args)
+            if index is not None and args[index] in self.commands:
+                args = [args[index], *args[:index], *args[index + 1 :]]
+            else:
+                args = [_SHOW, *args]
         return super().parse_args(ctx, args)
+
+    def _first_word(self, args: list[str]) -> int | None:
+        """Return where the first argument stands that is neither an option nor the value of one."""
+        options = [option for command in self.commands.values() for option in command.params]
+        with_value = {name for option in options if not getattr(option, "is_flag", True) for name in option.opts}
+        before = ""
+        for index, argument in enumerate(args):
+            if argument == "--":
+                return None
+            if not argument.startswith("-") and before not in with_value:
+                return index
+            before = argument
+        return None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the options of the default command, then all commands."""

@@ -23,8 +23,8 @@ _WHOLE_PAST = 10_000_000
 
 
 def folder_for(asked: Path | None, environ: Mapping[str, str]) -> Path:
-    """Return the folder of the services' log files: what is asked for, else LOG_DIR, else ./logs."""
-    return (asked or Path(environ.get("LOG_DIR", "").strip() or DEFAULT_FOLDER)).expanduser()
+    """Return the whole path of the folder of log files: what is asked for, else LOG_DIR, else ./logs."""
+    return (asked or Path(environ.get("LOG_DIR", "").strip() or DEFAULT_FOLDER)).expanduser().absolute()
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,17 @@ from otel_forge.settings import Signal
 class Outage:
     """Tells the user that the back end does not take telemetry, what waits and what is lost, and when that is over.
 
-    The first is said at most once a minute, the second once for each time that the first was said.
+    The first is said at most once a minute, the second once for each time that the first was said. `hint` returns what
+    else to say of an address.
     """
 
     def __init__(
-        self, accounts: Accounts, ration: Rationed, *, hint: str = "", say: Callable[[str], None] = notice
+        self,
+        accounts: Accounts,
+        ration: Rationed,
+        *,
+        hint: Callable[[str], str] = lambda address: "",
+        say: Callable[[str], None] = notice,
     ) -> None:
         self._accounts = accounts
         self._ration = ration
@@ -42,4 +48,4 @@ class Outage:
         missing = in_words({signal: account.missing - dropped[signal] for signal, account in accounts.items()})
         lost = in_words(dropped)
         words = f"{missing or 'nothing'} undelivered" + (f", {lost} lost so far" if lost else "")
-        return f"{address} does not take telemetry ({reason}): {words}.{self._hint}"
+        return f"{address} does not take telemetry ({reason}): {words}.{self._hint(address)}"

@@ -43,9 +43,9 @@ class CurrentPolicy:
         return redaction.policy().value(key, value)
 
 
-def build_describer(settings: LogViewSettings, service: str) -> Describer:
+def build_describer(settings: LogViewSettings, service: str, *, shows_pin: bool = False) -> Describer:
     """Return what describes the records of `service` for every view."""
-    return Describer(service, CurrentPolicy(), longest=settings.longest)
+    return Describer(service, CurrentPolicy(), longest=settings.longest, shows_pin=shows_pin)
 
 
 def build_json_view(settings: LogViewSettings, service: str) -> JsonView:
@@ -58,7 +58,7 @@ def build_view(name: str, settings: LogViewSettings, service: str) -> tuple[Json
     if name == "json":
         return build_json_view(settings, service), "stdout"
     colour = _is_a_terminal(sys.stderr) if settings.colour is None else settings.colour
-    return ConsoleView(build_describer(settings, service), colour=colour), "stderr"
+    return ConsoleView(build_describer(settings, service, shows_pin=True), colour=colour), "stderr"
 
 
 def _is_a_terminal(stream: Any) -> bool:

@@ -49,7 +49,7 @@ class ConsoleView:
         self._context_width = min(max(self._context_width, len(context)), _WIDEST_CONTEXT)
         time = described["timestamp"]
         fields = [*self._fields(described.get("data", {})), *self._ids(described)]
-        message = escaped(described["message"])
+        message, *more = _lines(described)
         parts = [
             self._painted(f"{time[11:23]}Z", _DIM) if self._colour else time,
             self._painted(escaped(level).ljust(5), _LEVEL_COLOURS.get(level, "")),
@@ -57,14 +57,17 @@ class ConsoleView:
             self._painted(message.ljust(_MESSAGE_WIDTH) if fields else message, _BOLD if level != "DEBUG" else ""),
             *fields,
         ]
-        return "\n".join([" ".join(parts), *self._error(described.get("error", {})), *self._stack(described)])
+        error, stack = self._error(described.get("error", {})), self._stack(described)
+        return "\n".join([" ".join(parts), *more, *error, *stack])
 
     def _fields(self, data: Mapping[str, Any]) -> list[str]:
         return [f"{self._painted(f'{escaped(name)}=', _DIM)}{_value(value)}" for name, value in data.items()]
 
     def _ids(self, described: Mapping[str, Any]) -> list[str]:
-        """Return the trace id whole: it is what the reader pastes into a search."""
-        return [self._painted(f"trace_id={described['trace_id']}", _DIM)] if "trace_id" in described else []
+        """Return the trace id whole: it is what the reader pastes into a search. Once is enough."""
+        trace_id = described.get("trace_id", "")
+        is_said = not trace_id or trace_id in described["message"]
+        return [] if is_said else [self._painted(f"trace_id={trace_id}", _DIM)]
 
     def _error(self, error: Mapping[str, str]) -> list[str]:
         """Return the traceback indented, its file lines faint and its last line, which says what happened, bright."""
@@ -89,3 +92,13 @@ def _value(value: Any) -> str:
     if kind is int or kind is float or (kind is str and _is_plain(value)):
         return str(value)
     return escaped(_encode(value))
+
+
+def _lines(described: Mapping[str, Any]) -> list[str]:
+    """Return the message as lines: one, but for werkzeug, whose development server puts its address into a second.
+
+    All but the first are indented, as those of a traceback are, so that none of them can be taken for a record.
+    """
+    message = described["message"]
+    first, *more = message.split("\n") if described["context"] == "werkzeug" else [message]
+    return [escaped(first), *(f"    {escaped(line)}" for line in more)]

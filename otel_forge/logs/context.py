@@ -55,6 +55,12 @@ def clear_context() -> None:
     attach(_context_with({}))
 
 
+def restore_context(fields: Mapping[str, Any]) -> None:
+    """Let records carry exactly `fields`, which `context_fields` returned before: for what surrounds a request."""
+    if context_fields() is not fields:
+        attach(_context_with(fields))
+
+
 def carry(function: Callable[P, R]) -> Callable[P, R]:
     """Return `function` with the trace and the context fields of this place, to be called in another thread.
 

@@ -20,6 +20,7 @@ from otel_forge.sdk.span import LeanSpan
 
 _colours = re.compile(r"\x1b\[[0-9;]*m").sub
 _NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
+_WERKZEUG, _PIN = "werkzeug", " * Debugger PIN: %s"
 
 
 class Redactor(Protocol):
@@ -34,13 +35,17 @@ class Describer:
 
     Keys, in this order; those without content are absent: timestamp (ISO 8601, UTC, microseconds), level (DEBUG, INFO,
     WARN, ERROR, FATAL), context (the logger), message, data (the fields), error {name, message, stack}, stack
-    (``stack_info=True``), trace_id, span_id, service. Texts longer than `longest` characters are cut.
+    (``stack_info=True``), trace_id, span_id, service. Texts longer than `longest` characters are cut. With
+    `shows_pin` the PIN of werkzeug's debugger stays, for the terminal that it is meant for.
     """
 
-    def __init__(self, service: str = "", redactor: Redactor | None = None, *, longest: int = LONGEST) -> None:
+    def __init__(
+        self, service: str = "", redactor: Redactor | None = None, *, longest: int = LONGEST, shows_pin: bool = False
+    ) -> None:
         self._service = service
         self._redactor = redactor
         self._longest = longest
+        self._shows_pin = shows_pin
 
     def __call__(self, record: logging.LogRecord) -> dict[str, Any]:
         """Return the description of `record`. Never raises."""
@@ -49,7 +54,7 @@ class Describer:
             "timestamp": timestamp(record.created),
             "level": level_of(record),
             "context": self._text(record.name),
-            "message": self._text(_without_colours(record, message_of(record))),
+            "message": self._message(record),
         }
         fields = fields_of(record)
         if fields or context_fields:
@@ -66,6 +71,14 @@ class Describer:
         if self._service:
             described["service"] = self._service
         return described
+
+    def _message(self, record: logging.LogRecord) -> str:
+        message = message_of(record)
+        if record.name == _WERKZEUG and type(message) is str:
+            message = _colours("", message)  # its development server puts them into its lines
+            if self._shows_pin and record.msg == _PIN:
+                return message
+        return self._text(message)
 
     def _text(self, text: Any) -> str:
         if type(text) is not str:
@@ -110,11 +123,6 @@ def stamp_of(record: logging.LogRecord) -> tuple[int, int, Mapping[str, Any]]:
         return 0, 0, fields
     ids = span.get_span_context()
     return ids.trace_id, ids.span_id, fields
-
-
-def _without_colours(record: logging.LogRecord, message: str) -> str:
-    """Return the message without the colours that werkzeug's development server puts into its lines."""
-    return _colours("", message) if record.name == "werkzeug" and type(message) is str else message
 
 
 def message_of(record: logging.LogRecord) -> str:

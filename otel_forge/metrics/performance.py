@@ -145,16 +145,16 @@ class Tracked:
         self.__exit__(kind, error, traceback)
 
     def warn(self, milliseconds: float, context: SpanContext) -> None:
-        """Say in the log that a call was slow."""
+        """Say in the log that a call was slow, and in which trace: not every format shows that by itself."""
         limit = self.threshold_ms
-        trace_id = format_trace_id(context.trace_id)
-        fields = {"name": self.name, "duration_ms": round(milliseconds, 1), "threshold_ms": limit, "trace_id": trace_id}
+        fields = {"name": self.name, "duration_ms": round(milliseconds, 1), "threshold_ms": limit}
+        where = f" (trace {format_trace_id(context.trace_id)})" if context.is_valid else ""
         logging.getLogger(self._module).warning(
-            "%s took %.0f ms, more than %.0f (trace %s)",
+            "%s took %.0f ms, more than %.0f%s",
             self.name,
             milliseconds,
             limit,
-            trace_id,
+            where,
             extra={"otel_forge_fields": fields},
         )
 

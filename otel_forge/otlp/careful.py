@@ -249,7 +249,7 @@ class Careful:
 
     def _double(self, number: float) -> bytes:
         self._left -= 9
-        if self._rule.secret:
+        if self._rule.secret and not self._rule.counts:
             return delimited(b"\x0a", self._utf8(self._policy.marked(self._rule.secret)))
         return b"\x21" + pack_double(number)
 

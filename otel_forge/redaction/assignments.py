@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache, cached_property, partial
 from string import ascii_lowercase
 
@@ -25,6 +25,7 @@ from otel_forge.redaction.keys import (
     TOKEN,
 )
 from otel_forge.redaction.marks import EXCESS, MOST_IN_ONE_TEXT, substituted
+from otel_forge.redaction.plurals import TOKENS, are_secrets, is_opaque
 
 _Mark = Callable[[str], str]
 
@@ -41,21 +42,25 @@ def _alone(word: str) -> str:
 
 
 _KEYWORDS: tuple[tuple[str, str, str], ...] = (
-    (PASSWORD, "pass", r"passw(?:or)?[dt]"),
-    (PASSWORD, "pwd", "pwd"),
-    (PASSWORD, "pass", "passphrase"),
-    (PASSWORD, "pass", "passcode"),
+    (PASSWORD, "pass", r"passw(?:or)?[dt]s?"),
+    (PASSWORD, "pwd", "pwd(?:s)?"),
+    (PASSWORD, "pass", "passphrase(?:s)?"),
+    (PASSWORD, "pass", "passcode(?:s)?"),
     (PASSWORD, "pin", _alone("pin")),
     (PASSWORD, "otp", r"otp(?<![a-su-z0-9]otp)"),
-    (TOKEN, "token", "token"),
+    (TOKEN, "token", TOKENS),
     (TOKEN, "srf", "csrf"),
     (TOKEN, "srf", "xsrf"),
-    (API_KEY, "key", _after("key", "api", "auth", "signing", "encryption", "master", "webhook", "hmac", "license")),
-    (CLOUD_KEY, "key", _after("key", "access", "account", "storage") + "(?:[_-]?id)?"),
-    (PRIVATE_KEY, "key", _after("key", "private", "ssh") + "(?:[_-]?id)?"),
-    (SECRET, "secret", r"secret(?:[_-]?key)?"),
+    (
+        API_KEY,
+        "key",
+        _after("key", "api", "auth", "signing", "encryption", "master", "webhook", "hmac", "license") + "s?",
+    ),
+    (CLOUD_KEY, "key", _after("key", "access", "account", "storage") + "(?:s|[_-]?id)?"),
+    (PRIVATE_KEY, "key", _after("key", "private", "ssh") + "(?:s|[_-]?id)?"),
+    (SECRET, "secret", r"secret(?:s|[_-]?keys?)?"),
     (SECRET, "credential", "credential(?:s)?"),
-    (SESSION_ID, "sess", r"session[_-]?(?:id|key)"),
+    (SESSION_ID, "sess", r"session[_-]?(?:id|key)s?"),
     (SESSION_ID, "sess", "sessid"),
     (SESSION_ID, "sid", _alone("sid")),
     (CARD, "card", r"card(?:[_-]?(?:number|num|no)|(?<=creditcard)|(?<=credit[_-]card))"),
@@ -74,7 +79,7 @@ _NO_TOKENS = ("page_", "page-", "next_", "next-", "first_", "stop_", "continuati
 _NEXT = r"(?=[\\\"'\] \t=:_0-9hvpconr>-])"  # what may follow a key at all: most words end a try here
 _SUFFIX = r"(?:[_-]?(?:hash|value|plain|confirm(?:ation)?|old|new|raw|[0-9]))?"
 _SEPARATOR = r"(?:\\{0,3}[\"'])?\]?[ \t]{0,3}(?:=>|:=|==|[=:])[ \t]{0,3}"
-_QUOTE = r"[\[({]?[bru]?(?P<quote>\\{0,3}[\"'])"
+_QUOTE = r"(?:[\[({]{1,3}\s{0,64})?[bru]?(?P<quote>\\{0,3}[\"'])"
 _SCHEME = r"(?:(?:bearer|basic|token|digest|negotiate|apikey|bot)[ \t]+)?"
 _LONGEST_QUOTED = 8192
 _NOTHING = frozenset(
@@ -91,7 +96,7 @@ _PROSE = frozenset(
         *("unset", "set", "valid", "accepted", "rejected", "must", "cannot", "not"),
         *("is", "the", "a", "an", "too", "should", "changed", "updated"),
         *("reset", "refreshed", "revoked", "unknown", "string", "str", "text", "optional"),
-        *("default"),
+        "default",
         *("enabled", "disabled", "failed", "error", "it", "for", "of", "and"),
         *("or", "to", "has", "was", "with", "mismatch", "type", "length"),
         *("object", "class", "function"),
@@ -199,26 +204,43 @@ def _replaced(
     mark: _Mark,
     holds: Callable[[str, int], bool] = lambda low, start: True,
 ) -> tuple[str, str]:
-    """Return `text` with the value of each match replaced, and that in lower case."""
+    """Return `text` with the value, or the values, of each match replaced, and that in lower case."""
     out: list[str] = []
     written = position = 0
     left = MOST_IN_ONE_TEXT
     while match := pattern.search(low, position):
         left -= 1
-        if not left:
+        if left <= 0:
             out += (text[written : match.start()], mark(EXCESS))
             written = len(text)
             break
-        start, end = _value(low, match)
-        position = max(end, match.end())
-        if not _is_secret(low[start:end], match) or not holds(low, match.start("key")):
+        if not holds(low, match.start("key")):
+            position = match.end()
             continue
-        out += (text[written:start], mark(kind))
-        written = end
+        values = list(_values(low, match))
+        left -= len(values) - 1
+        position = max(values[-1][1], match.end())
+        for start, end in values:
+            if _is_secret(low[start:end], match):
+                out += (text[written:start], mark(kind))
+                written = end
     if not out:
         return text, low
     text = "".join((*out, text[written:]))
     return text, lowered(text)
+
+
+def _values(low: str, match: re.Match[str]) -> Iterator[tuple[int, int]]:
+    """Yield where each value begins and ends: one, or all in quotes where a bracket opens before the first."""
+    start, end = _value(low, match)
+    yield start, end
+    quote = match.group("quote")
+    if not quote or not any(bracket in low[match.end("key") : match.start("quote")] for bracket in "[({"):
+        return
+    while further := _further().match(low, end + len(quote)):
+        quote, start = further.group("quote"), further.end()
+        end = _end_of_quoted(low, start, quote)
+        yield start, end
 
 
 def _value(low: str, match: re.Match[str]) -> tuple[int, int]:
@@ -228,7 +250,7 @@ def _value(low: str, match: re.Match[str]) -> tuple[int, int]:
         start = match.end("quote")
         return start, _end_of_quoted(low, start, quote)
     start, end = match.span("value")
-    if match.group("key") == "passphrase":
+    if match.group("key").startswith("passphrase"):
         newline = low.find("\n", start, start + _LONGEST_QUOTED)
         end = newline if newline > 0 else min(len(low), start + _LONGEST_QUOTED)
     while end > start and low[end - 1] in _TRAILING:
@@ -258,13 +280,15 @@ def _is_secret(value: str, match: re.Match[str]) -> bool:
         return False
     if value in _NOTHING or _placeholder.fullmatch(value):
         return False
-    is_quoted = bool(match.group("quote"))
+    is_quoted, key = bool(match.group("quote")), match.group("key")
     assigned = match.string[match.end("key") : match.end() if is_quoted else match.start("value")]
     if value in _PROSE and "=" not in assigned:
         return False
+    if key.endswith("s") and not are_secrets(value, key, is_quoted=is_quoted, is_sure="=" in assigned):
+        return False
     if is_quoted:
         return True
-    if _code.match(value) or value.rpartition(".")[2] == match.group("key"):
+    if _code.match(value) or value.rpartition(".")[2] == key:
         return False  # a line of source code in a traceback: token = read_token(…), token=self.token
     return not (value.isdigit() and len(value) < _FEWEST_DIGITS) and value.strip("[](){}") != ""
 
@@ -287,6 +311,12 @@ def _is_option(low: str, start: int) -> bool:
 
 
 @cache
+def _further() -> re.Pattern[str]:
+    """Return what may stand between two values of a list, tuple or mapping, with the second one's quote."""
+    return re.compile(r"[^\[\](){}\"'\\]{0,64}(?P<quote>\\{0,3}[\"'])")
+
+
+@cache
 def _pair_start() -> re.Pattern[str]:
     return re.compile(r"\([\"'][a-z0-9_.-]{0,40}\Z")
 
@@ -304,7 +334,7 @@ def _without_schemes(text: str, mark: _Mark) -> str:
     """Return `text` without what follows the name of a scheme of authorization."""
     for scheme in _SCHEMES:
         if scheme in text:
-            is_secret = _is_basic if scheme == "asic" else _is_opaque
+            is_secret = _is_basic if scheme == "asic" else is_opaque
             text = substituted(_scheme(scheme), partial(_scheme_or_not, is_secret=is_secret, mark=mark), text)
     return text
 
@@ -316,11 +346,6 @@ def _scheme(scheme: str) -> re.Pattern[str]:
 
 def _scheme_or_not(match: re.Match[str], is_secret: Callable[[str], bool], mark: _Mark) -> str:
     return f"{match.group(1)}{mark(AUTHORIZATION)}" if is_secret(match.group(2)) else match.group()
-
-
-def _is_opaque(value: str) -> bool:
-    """Whether `value` looks like a token and not like a word."""
-    return len(value) >= 12 and any(map(str.isdigit, value))
 
 
 def _is_basic(value: str) -> bool:

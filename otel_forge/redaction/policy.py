@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from otel_forge.redaction.assignments import redacted_assignments
-from otel_forge.redaction.keys import key_class
+from otel_forge.redaction.keys import key_class, may_be_number
 from otel_forge.redaction.marks import MOST_IN_ONE_TEXT, UNREADABLE, Marks, is_marked, substituted
 from otel_forge.redaction.rules import ALLOWED_HEADERS, Callback, Rules, compiled, lowered_all
 from otel_forge.redaction.shapes import LONGEST, HarmlessShapes
@@ -41,13 +41,17 @@ TextRule = Callable[[str], str]
 
 
 class KeyRule:
-    """What becomes of the values under one key: `secret` is the class of them all, or else `text` is asked."""
+    """What becomes of the values under one key: `secret` is the class of them all, or else `text` is asked.
 
-    __slots__ = ("secret", "text")
+    With `counts`, a number under the key is none of the secrets.
+    """
 
-    def __init__(self, secret: str, text: TextRule) -> None:
+    __slots__ = ("counts", "secret", "text")
+
+    def __init__(self, secret: str, text: TextRule, counts: bool = False) -> None:
         self.secret = secret
         self.text = text
+        self.counts = counts
 
 
 class Policy:
@@ -213,7 +217,8 @@ class Policy:
         }
         if low in special:
             return KeyRule("", special[low])
-        return KeyRule(self.key_class(key), self._under(key))
+        counts = may_be_number(key) and not self.rules.own_class(key)
+        return KeyRule(self.key_class(key), self._under(key), counts)
 
     def _header_rule(self, header: str, key: str) -> KeyRule:
         if header in ("referer", "location", "origin"):
@@ -244,7 +249,7 @@ class Policy:
 
     def number(self, rule: KeyRule, number: int) -> int | str:
         """Return a number as it is, unless its key names a secret or it is a card's."""
-        if rule.secret:
+        if rule.secret and not rule.counts:
             return self.marks(rule.secret)
         if number < CARD_SIZED or number >= 10**20:
             return number
@@ -300,7 +305,7 @@ class _Walk:
             return value
         if isinstance(value, (list, tuple, Mapping, set, frozenset)):
             return self._container(rule, value, levels)
-        if rule.secret:
+        if rule.secret and not (rule.counts and isinstance(value, (int, float))):
             return self._secret(rule.secret, value)
         if isinstance(value, str):
             return rule.text(str.__str__(value)) if type(value) is not str else rule.text(value)

@@ -108,6 +108,8 @@ def test_several_services_are_merged_by_time(folder: Path) -> None:
         (["--since", "2026-11-22T10:00:03Z", "-n", "1", "--trace", TRACE], ["fourth", "failed"]),
         (["shop", "--since", "2026-11-22T10:00:03Z", "--err"], ["failed"]),
         (["show", "shop", "-n", "1"], ["plain \x1b[31mtext"]),
+        (["-n", "1", "show", "shop"], ["plain \x1b[31mtext"]),
+        (["--since=2026-11-22", "--err", "show"], ["failed"]),
     ],
 )
 def test_lines_can_be_chosen(folder: Path, arguments: list[str], expected: list[str]) -> None:
@@ -137,6 +139,14 @@ def test_with_since_all_lines_are_shown(tmp_path: Path) -> None:
         (["rotate", "nginx"], "nginx has no log files in {folder} (there are image-server, shop)."),
         (["flush", "nginx"], "nginx has no log files in {folder} (there are image-server, shop)."),
         (["--dir", "{folder}/none"], "There are no log files in {folder}/none."),
+        (
+            ["--dir", "{folder}", "rotate", "nginx"],
+            "nginx has no log files in {folder} (there are image-server, shop).",
+        ),
+        (
+            ["shop", "rotate"],
+            "rotate has no log files in {folder} (there are image-server, shop; --dir or LOG_DIR names",
+        ),
         (["--dir", "{folder}/shop-2026-11-22.log"], "{folder}/shop-2026-11-22.log cannot be read (Not a directory)."),
     ],
 )
@@ -185,6 +195,26 @@ def test_the_default_folder_is_logs(folder: Path, monkeypatch: pytest.MonkeyPatc
     environ = {"OTEL_FORGE_STATE_DIR": str(folder.parent / "state")}
     result = CliRunner().invoke(main, ["logs", "image-server", "-n", "1", "--json"], env=environ)
     assert json.loads(result.output)["message"] == "fourth"
+
+
+def test_options_may_stand_before_the_command(folder: Path) -> None:
+    """`show` and the others are commands there, too; a service of such a name comes after `show`."""
+    assert logs(folder / "none", "--dir", str(folder), "show", "shop").output == logs(folder, "shop").output
+    (folder / "show-2026-11-22.log").write_text("of the service show\n")
+    assert logs(folder, "--dir", str(folder), "show", "show").output == "of the service show\n"
+    assert logs(folder, "--dir", str(folder), "rotate", "shop").output == "Set aside: shop-2026-11-22.log.\n"
+    refused = logs(folder, "--lines", "3", "rotate", "shop")
+    assert (refused.exit_code, "--lines" in refused.stderr) == (2, True)
+
+
+def test_the_default_folder_is_named_with_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`logs` alone could be any."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LOG_DIR", raising=False)
+    environ = {"OTEL_FORGE_STATE_DIR": str(tmp_path / "state")}
+    for arguments in (["shop"], []):
+        result = CliRunner().invoke(main, ["logs", *arguments], env=environ)
+        assert f"log files in {tmp_path}/logs" in result.stderr
 
 
 def test_rotate_sets_the_written_file_aside(folder: Path) -> None:

@@ -12,7 +12,9 @@ def test_the_line_has_address_reason_and_what_has_not_arrived() -> None:
     accounts, said = Accounts(), list[str]()
     accounts.created("traces", 7)
     accounts.delivered("traces", 2)
-    outage = Outage(accounts, Rationed(60, say=said.append, clock=lambda: 0.0), hint=" Is it up? otel-forge up")
+    hints = {"http://localhost:4318": " Is it up? otel-forge up"}
+    ration = Rationed(60, say=said.append, clock=lambda: 0.0)
+    outage = Outage(accounts, ration, hint=lambda address: hints.get(address, ""))
     for _ in range(10):
         outage.noticed("http://localhost:4318", "connection refused")
     assert said == [

@@ -185,6 +185,7 @@ def _json_object(text: bytes, what: str) -> dict[str, Any]:
 def _handler(ingest: SentryIngest) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # or each answer waits 40 ms for the client to confirm its headers
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))

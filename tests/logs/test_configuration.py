@@ -241,6 +241,18 @@ def test_secrets_are_taken_out_of_every_view(streams: Streams, view: Any) -> Non
     assert [secret for secret in (token, "hunter22") if secret in text] == []
 
 
+@pytest.mark.parametrize(("view", "shown"), [("console", "123-456-789"), ("json", "[REDACTED:password]")])
+@in_a_plain_process
+def test_the_pin_of_werkzeugs_debugger_is_for_the_terminal(streams: Streams, view: Any, shown: str) -> None:
+    """The developer has to type it; every other PIN, and this one anywhere else, is taken out."""
+    configure_logging(view=view)
+    logging.getLogger("werkzeug").warning(" * Debugger PIN: %s", "123-456-789")
+    get_logger("shop").info(" * Debugger PIN: %s", "987-654-321")
+    text = "".join(stream.getvalue() for stream in streams)
+    assert f" * Debugger PIN: {shown}" in text and " * Debugger PIN: [REDACTED:password]" in text
+    assert "987-654-321" not in text
+
+
 @in_a_plain_process
 def test_start_up_shows_nothing_unless_asked(streams: Streams) -> None:
     """The application's logging stays as it is."""

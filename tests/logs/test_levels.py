@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +192,22 @@ def test_a_reset_takes_back_what_it_says(tmp_path: Path, monkeypatch: pytest.Mon
     ]
     run(NAME, "reset")
     assert [change.logger for change in read_changes(levels_file(os.environ))] == ["other"]
+
+
+def test_the_time_until_which_a_level_holds_has_a_date_and_a_zone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The local ones, for who looks at a clock on the wall."""
+    monkeypatch.setenv("OTEL_FORGE_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        said = CliRunner().invoke(command, (NAME, "debug", "--for", "2d")).output
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    [until] = re.findall(r"until (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+05:30) in every process", said)
+    assert abs(datetime.fromisoformat(until).timestamp() - time.time() - 2 * 86400) < 60
 
 
 def test_wrong_usage_is_explained(programs: Programs) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry import trace
+from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 from otel_forge.logs.console_view import ConsoleView
 from otel_forge.logs.describe import Describer
@@ -80,6 +82,40 @@ def test_s3_a_traceback_on_the_console_forges_no_record(text: str) -> None:
     first, *others = console.line(failure(text)).split("\n")
     assert others and all(line.startswith("    ") for line in others)
     assert [line for line in (first, *others) if UNSAFE.search(line)] == []
+
+
+STARTED = "WARNING: This is a development server.\n * Running on http://127.0.0.1:5000"
+
+
+def test_the_address_of_werkzeugs_server_has_a_line_of_its_own() -> None:
+    """It is what the developer looks for; colours of werkzeug's are taken off, and the line is no record."""
+    record = logging.LogRecord("werkzeug", 20, "", 0, f"\x1b[31m{STARTED}\x1b[0m", None, None)
+    first, second = console.line(record).split("\n")
+    assert first.endswith("WARNING: This is a development server.")
+    assert second == "     * Running on http://127.0.0.1:5000"
+    assert json.loads(as_json.line(record))["message"] == STARTED
+
+
+@pytest.mark.gate
+@pytest.mark.parametrize("text", INJECTIONS.values(), ids=INJECTIONS.keys())
+def test_s3_no_text_in_a_line_of_werkzeugs_forges_a_record(text: str) -> None:
+    """S3: whatever comes after a line feed is indented, and no line has a control character."""
+    record = logging.LogRecord("werkzeug", 20, "", 0, 'GET "%s"', (text,), None)
+    first, *others = console.line(record).split("\n")
+    assert all(line.startswith("    ") for line in others)
+    assert [line for line in (first, *others) if UNSAFE.search(line)] == []
+
+
+def test_a_trace_id_that_the_message_says_is_not_repeated() -> None:
+    """JSON has it as a field all the same."""
+    span = NonRecordingSpan(SpanContext(0xABC, 0xDEF, is_remote=False))
+    with trace.use_span(span):
+        line = console.line(logging.makeLogRecord({"msg": f"slow (trace {0xABC:032x})"}))
+        other = console.line(logging.makeLogRecord({"msg": "slow"}))
+        read = json.loads(as_json.line(logging.makeLogRecord({"msg": f"slow (trace {0xABC:032x})"})))
+    assert (line.count(f"{0xABC:032x}"), line.count("trace_id=")) == (1, 0)
+    assert f"trace_id={0xABC:032x}" in other
+    assert read["trace_id"] == f"{0xABC:032x}"
 
 
 @given(st.text(st.characters(codec=None)))

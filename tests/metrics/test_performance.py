@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from opentelemetry import trace
@@ -182,7 +183,19 @@ def test_a_slow_call_is_a_warning_with_the_trace_id(kept: Kept, caplog: pytest.L
     trace_id = format_trace_id(kept.spans[-1].trace_id)
     assert (record.name, record.levelno) == (__name__, logging.WARNING)
     assert record.getMessage() == f"slow took 0 ms, more than 0 (trace {trace_id})"
-    assert vars(record)["otel_forge_fields"]["trace_id"] == trace_id
+    assert vars(record)["otel_forge_fields"] == {"name": "slow", "duration_ms": ANY, "threshold_ms": 0}
+
+
+def test_without_a_trace_the_warning_names_none(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No zeros in the place of an id."""
+    provider = MeterProvider([])
+    monkeypatch.setattr(performance, "_recorder", Recorder(trace.NoOpTracer(), provider.get_meter("m")))
+    with track_performance("slow", threshold_ms=0):
+        pass
+    provider.shutdown()
+    assert [record.getMessage() for record in caplog.records] == ["slow took 0 ms, more than 0"]
 
 
 def test_the_threshold_is_a_setting(kept: Kept, caplog: pytest.LogCaptureFixture) -> None:

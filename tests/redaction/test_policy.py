@@ -13,6 +13,8 @@ import pytest
 from otel_forge import redaction
 from otel_forge.redaction import Policy, build_policy
 from otel_forge.settings import Settings
+from tests.otlp_receiver import OtlpReceiver
+from tests.programs import Programs
 
 
 def _policy(**environ: str) -> Policy:
@@ -35,11 +37,52 @@ def _policy(**environ: str) -> Policy:
         ('{"password": "a\\"b", "x": 1}', '{"password": "[REDACTED:password]", "x": 1}'),
         ("    token = read_token(request)", "    token = read_token(request)"),
         ("input_tokens=5, author: Jane", "input_tokens=5, author: Jane"),
+        ("passwords=hunter2 api_keys: k9f2", "passwords=[REDACTED:password] api_keys: [REDACTED:api-key]"),
+        ("secrets: loaded, api keys: 5000", "secrets: loaded, api keys: 5000"),
+        (
+            "{'passwords': ['hunter2', 'x'], 'user': 'al'}",
+            "{'passwords': ['[REDACTED:password]', '[REDACTED:password]'], 'user': 'al'}",
+        ),
+        (
+            '{"access_tokens": [\n    "a1",\n    null,\n    "b2"\n], "n": "c"}',
+            '{"access_tokens": [\n    "[REDACTED:token]",\n    null,\n    "[REDACTED:token]"\n], "n": "c"}',
+        ),
+        ('{"input_tokens": {"token": "a1"}}', '{"input_tokens": {"token": "[REDACTED:token]"}}'),
+        ("tokens: 4f8a1c2b9d7e, tokens: many", "tokens: [REDACTED:token], tokens: many"),
     ],
 )
 def test_texts(text: str, redacted: str) -> None:
     """Each replacement says the class of what stood there, and the rest stays."""
     assert Policy().text(text) == redacted
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        (
+            '"GET /a?q=\'x\'%20OR%20"y";%20z%3D1&n=a?b<c> HTTP/1.1" 200',
+            '"GET /a?q=[Q];[Q]&n=[Q] HTTP/1.1" 200',
+        ),
+        ('{"url":"http://x/?a=b","next":"c"}', '{"url":"http://x/?a=[Q]","next":"c"}'),
+        ('{"message":"GET /x?a=b","level":"INFO"}', '{"message":"GET /x?a=[Q]","level":"INFO"}'),
+        ('{\\"url\\": \\"/x?a=b\\", \\"n\\": 1}', '{\\"url\\": \\"/x?a=[Q]\\", \\"n\\": 1}'),
+        ("<Request 'http://x/?a=b' [GET]>", "<Request 'http://x/?a=[Q]' [GET]>"),
+        ("<Request \"http://x/?a='b'&c\" [GET]>", '<Request "http://x/?a=[Q]&c" [GET]>'),
+        (r"['/x?a=\'b\'c', '/y']", r"['/x?a=[Q]', '/y']"),
+        (
+            "<http://x/?a=b> and (http://x/?a=b), [x](/y?a=b).",
+            "<http://x/?a=[Q]> and (http://x/?a=[Q]), [x](/y?a=[Q]).",
+        ),
+        ("http://x/?a=b#c and /x?flag&a=b;", "http://x/?a=[Q]#c and /x?flag&a=[Q];"),
+        ("is it so? a=b, what?", "is it so? a=b, what?"),
+    ],
+)
+def test_queries_in_texts(text: str, redacted: str) -> None:
+    """Values go to their end, which what stands before the URL tells: access logs show quotes and brackets in them."""
+    policy = Policy()
+    once = policy.text(text)
+    assert once == redacted.replace("[Q]", "[REDACTED:query-value]")
+    assert policy.text(once) == once
 
 
 @pytest.mark.parametrize(
@@ -52,6 +95,12 @@ def test_texts(text: str, redacted: str) -> None:
         ("passwords", ["a"], ["[REDACTED:password]"]),
         ("access_tokens", "a", "[REDACTED:token]"),
         ("input_tokens", 7, 7),
+        ("tokens", ["a", "b"], ["[REDACTED:token]", "[REDACTED:token]"]),
+        ("tokens", {"input": 7, "rate": 0.5}, {"input": 7, "rate": 0.5}),
+        ("refreshTokens", "a", "[REDACTED:token]"),
+        ("client_secrets", "a", "[REDACTED:secret]"),
+        ("session_ids", ("a",), ("[REDACTED:session-id]",)),
+        ("authorizations", "3", "3"),
         ("token", None, None),
         ("has_token", True, True),
         ("password", "", ""),
@@ -159,6 +208,44 @@ def test_a_callback_that_raises_costs_the_value_and_nothing_else() -> None:
         assert policy.text("harmless text") == "[REDACTED:unreadable]"
     finally:
         redaction.install(redaction_before)
+
+
+@pytest.mark.parametrize(
+    ("reference", "reason"),
+    [
+        ("no.such.module:function", "ModuleNotFoundError: No module named 'no'"),
+        ("tests.redaction.test_policy:no_such_name", "AttributeError: "),
+        ("tests.redaction.test_policy", "not a function"),
+    ],
+)
+def test_a_callback_that_cannot_be_imported_costs_only_itself(
+    policy: Policy, capsys: pytest.CaptureFixture[str], reference: str, reason: str
+) -> None:
+    """One line names it and says why; everything else is redacted as ever."""
+    settings = Settings.from_env({"OTEL_FORGE_REDACTION_CALLBACK": reference, "OTEL_FORGE_REDACTION_KEYS": "badge"})
+    redaction.install_from(settings.redaction)
+    said = [*settings.problems, *capsys.readouterr().err.splitlines()]
+    [line] = said
+    assert f"OTEL_FORGE_REDACTION_CALLBACK={reference!r}" in line and reason in line
+    assert redaction.policy().text("password=hunter2") == "password=[REDACTED:password]"
+    assert redaction.policy().value("badge", "x") == "[REDACTED:custom-key]"
+
+
+def test_a_program_whose_callback_cannot_be_imported_runs_and_is_redacted(
+    programs: Programs, receiver: OtlpReceiver
+) -> None:
+    """The whole way: the notice at start-up, and the password not in what was sent."""
+    script = programs.write("app.py", "import logging\nlogging.warning('password=hunter2 and more')\n")
+    program = programs.instrumented(
+        "python",
+        str(script),
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+        OTEL_FORGE_REDACTION_CALLBACK="shop.secrets:hide",
+    )
+    assert program.wait() == 0, program.err
+    assert [line for line in program.notices() if "OTEL_FORGE_REDACTION_CALLBACK='shop.secrets:hide'" in line]
+    [record] = receiver.received.logs()
+    assert record.body.string_value == "password=[REDACTED:password] and more"
 
 
 def test_code_may_not_add_a_pattern_that_the_settings_refuse() -> None:

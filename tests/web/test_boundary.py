@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from otel_forge.errortracking import capture_error
 from otel_forge.instruments import build_instrument
 from otel_forge.instruments.core import Core
+from otel_forge.logs.context import bind_context, context_fields, log_context
 from otel_forge.sdk.bound import BoundMetrics
 from otel_forge.sdk.current import attach, context_with, current_context, detach
 from otel_forge.sdk.logger import LeanLoggerProvider
@@ -99,10 +101,91 @@ def test_others_get_a_problem(spans: list[Any], accept: str) -> None:
     }
 
 
-def test_without_telemetry_there_is_still_a_number() -> None:
-    """Of the same form."""
-    answer = build_app().test_client().get("/fail")
-    assert answer.json is not None and len(bytes.fromhex(answer.json["incident_id"])) == 16
+def test_without_a_trace_the_incident_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """A number of the same form, in the one record that has the traceback, in whatever format."""
+    answer = build_app().test_client().get("/fail?card=1", headers={"Accept": BROWSER})
+    [record] = caplog.records
+    [incident] = re.findall(r"<code>([0-9a-f]{32})</code>", answer.text)
+    assert record.getMessage() == f"Exception on /fail [GET] (incident {incident})"
+    assert (record.name, record.levelno, record.exc_info is not None) == ("shop", logging.ERROR, True)
+
+
+def test_each_incident_has_a_number_of_its_own() -> None:
+    """Also within one context of the app."""
+    app = build_app()
+    with app.app_context():
+        answers = [app.test_client().get("/fail").json for _ in range(2)]
+    assert len({answer["incident_id"] for answer in answers if answer}) == 2
+
+
+def test_an_incident_whose_error_was_logged_before_has_a_line_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    """It names the error; it is no error itself, which would be a second one in Sentry."""
+    answer = build_app().test_client().get("/captured")
+    first, second = caplog.records
+    assert (first.name, first.getMessage()) == ("Shop", f"RuntimeError: {SECRET}")
+    assert answer.json is not None
+    assert second.getMessage() == f"Incident {answer.json['incident_id']} is about RuntimeError: {SECRET}"
+    assert (second.name, second.levelno, second.exc_info) == ("shop", logging.WARNING, None)
+
+
+def test_an_app_that_logs_errors_in_its_own_way_goes_on_so(caplog: pytest.LogCaptureFixture) -> None:
+    """The incident is a line beside its own."""
+
+    class Own(Flask):
+        def log_exception(self, exc_info: Any) -> None:
+            self.logger.critical("own: %s", exc_info[1])
+
+    app = Own("own")
+    app.add_url_rule("/fail", view_func=build_app().view_functions["fail"])
+    ErrorBoundary(app)
+    answer = app.test_client().get("/fail")
+    assert answer.json is not None
+    assert [record.getMessage() for record in caplog.records] == [
+        f"own: {SECRET}",
+        f"Incident {answer.json['incident_id']} is about RuntimeError: {SECRET}",
+    ]
+
+
+def test_with_a_trace_flask_logs_as_ever(spans: list[Any], caplog: pytest.LogCaptureFixture) -> None:
+    """The trace id is on the record."""
+    build_app().test_client().get("/fail")
+    assert [record.getMessage() for record in caplog.records] == ["Exception on /fail [GET]"]
+
+
+@pytest.mark.parametrize("is_instrumented", [False, True])
+def test_what_a_request_binds_is_gone_with_it(request: pytest.FixtureRequest, is_instrumented: bool) -> None:
+    """With our instrument and without, also when the request fails; what was bound before it stays."""
+    if is_instrumented:
+        request.getfixturevalue("spans")
+    app = build_app()
+    seen: list[Any] = []
+
+    @app.get("/bind/<name>")
+    def bind(name: str) -> ResponseReturnValue:
+        seen.append(context_fields().get("user"))
+        bind_context(user=name)
+        seen.append(context_fields()["user"])
+        if name == "bob":
+            raise LookupError(name)
+        return "done"
+
+    with log_context(worker=1):
+        for name in ("ann", "bob", "eve"):
+            app.test_client().get(f"/bind/{name}")
+            assert dict(context_fields()) == {"worker": 1}
+    assert seen == [None, "ann", None, "bob", None, "eve"]
+
+
+def test_with_our_instrument_a_stream_has_what_its_request_bound(spans: list[Any]) -> None:
+    """The boundary leaves that to it; without it the fields end as the view returns."""
+    app = build_app()
+
+    @app.get("/stream-bound")
+    def stream_bound() -> Response:
+        bind_context(user="ann")
+        return Response(str(context_fields().get("user")) for _ in range(1))
+
+    assert app.test_client().get("/stream-bound").text == "ann"
 
 
 @pytest.mark.parametrize("path", ["/fail", "/captured"])
