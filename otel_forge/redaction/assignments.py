@@ -26,6 +26,7 @@ from otel_forge.redaction.keys import (
 )
 from otel_forge.redaction.marks import EXCESS, MOST_IN_ONE_TEXT, substituted
 from otel_forge.redaction.plurals import TOKENS, are_secrets, is_opaque
+from otel_forge.redaction.signs import likely
 
 _Mark = Callable[[str], str]
 
@@ -165,7 +166,7 @@ def redacted_assignments(text: str, mark: _Mark) -> str:
             text, low = _replaced(text, low, header.line, header.kind, mark)
             if any(sign in text for sign in _PAIRED):
                 text, low = _replaced(text, low, header.paired, header.kind, mark, _is_in_pair)
-    for sign, keywords in _keywords:
+    for sign, keywords in likely(_keywords, low):
         if sign in low:
             for keyword in keywords:
                 if keyword.beginning in low:

@@ -12,6 +12,7 @@ from functools import cache
 
 from otel_forge.redaction.cards import is_card_number
 from otel_forge.redaction.marks import MOST_IN_ONE_TEXT, substituted
+from otel_forge.redaction.signs import likely
 
 _Mark = Callable[[str], str]
 
@@ -109,7 +110,7 @@ def redacted_tokens(text: str, mark: _Mark) -> str:
 
 
 def _without(rows: list[tuple[str, list[_Issued]]], text: str, mark: _Mark) -> str:
-    for sign, all_issued in rows:
+    for sign, all_issued in likely(rows, text):
         if sign in text:
             for issued in all_issued:
                 text = issued.redacted(text, mark)

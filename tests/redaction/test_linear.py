@@ -13,6 +13,7 @@ MOST_TIMES_SLOWER = 40
 """A quadratic rule is a hundred times slower."""
 
 HOSTILE = (
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _-.=: --password ",  # every letter of every sign
     "a",
     "1",
     "=",
