@@ -22,9 +22,17 @@ if TYPE_CHECKING:
     from otel_forge.logs.logger import get_logger
     from otel_forge.metrics.performance import track_performance
     from otel_forge.web.boundary import ErrorBoundary
+    from otel_forge.web.extension import Forge
+    from otel_forge.web.health import HealthRoutes
+    from otel_forge.web.rate_limits import RateLimits
+    from otel_forge.web.request_log import RequestLog
 
 __all__ = [
     "ErrorBoundary",
+    "Forge",
+    "HealthRoutes",
+    "RateLimits",
+    "RequestLog",
     "__version__",
     "accounts",
     "bind_context",
@@ -40,6 +48,10 @@ __all__ = [
 
 _HOMES = {
     "ErrorBoundary": "otel_forge.web.boundary",
+    "Forge": "otel_forge.web.extension",
+    "HealthRoutes": "otel_forge.web.health",
+    "RateLimits": "otel_forge.web.rate_limits",
+    "RequestLog": "otel_forge.web.request_log",
     "bind_context": "otel_forge.logs.context",
     "capture_error": "otel_forge.errortracking",
     "carry": "otel_forge.logs.context",

@@ -2,6 +2,7 @@
 
 ForgeError
  ├── SettingsError          a setting has a value that cannot be used
+ ├── MetricError            a metric is declared with a name, unit or kind that cannot be used
  └── StackError             the back end (``otel-forge up``) cannot do what was asked
       ├── EngineUnavailable a binary can neither be found nor built
       └── PortTaken         an address that a component needs is held by somebody else
@@ -16,6 +17,17 @@ class ForgeError(Exception):
 
 class SettingsError(ForgeError):
     """A setting has a value that cannot be used; the message names variable, value and what is allowed."""
+
+
+class MetricError(ForgeError, ValueError):
+    """A metric is declared with something that cannot be used; the message says with what, and what is allowed.
+
+    `reason` is one word for it: name, unit, kind, or names for too many of them.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class StackError(ForgeError):

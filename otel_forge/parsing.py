@@ -146,6 +146,54 @@ def _url(text: str) -> str:
 URL = Parser(_url, "an address such as http://localhost:4318")
 
 
+_STARTTLS = ("required", "offered", "never")
+
+
+def _smtp(text: str) -> str:
+    """Return `text` as the address of a mail server, which may hold a user and a password."""
+    parts = urlsplit(text)
+    if parts.scheme.lower() not in {"smtp", "smtps"} or not parts.hostname or parts.path.strip("/"):
+        raise ValueError(text)
+    parts.port  # noqa: B018 - as in `_url`
+    if parts.query and parts.query.lower() not in {f"starttls={choice}" for choice in _STARTTLS}:
+        raise ValueError(text)
+    return text
+
+
+SMTP_URL = Parser(
+    _smtp,
+    "a mail server such as smtp://user:password@mail.example.com:587 or smtps://…, "
+    f"with ?starttls={'|'.join(_STARTTLS)} at most",
+)
+
+_MAIL_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.\[\]:-]{1,255}")
+
+
+def _mail_address(text: str) -> str:
+    if not _MAIL_ADDRESS.fullmatch(text):
+        raise ValueError(text)
+    return text
+
+
+MAIL_ADDRESS = Parser(_mail_address, "a mail address such as alerts@example.com")
+
+
+def _mail_addresses(text: str) -> tuple[str, ...]:
+    return tuple(map(_mail_address, _names(text)))
+
+
+MAIL_ADDRESSES = Parser(_mail_addresses, "a list of mail addresses with commas between them")
+
+
+def _routing_key(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9]{32}", text):
+        raise ValueError(text)
+    return text
+
+
+ROUTING_KEY = Parser(_routing_key, "an integration key of 32 letters and digits")
+
+
 class PartlyUsable(ValueError):
     """Some of a list cannot be used; `value` holds the rest."""
 
@@ -232,3 +280,26 @@ PATTERNS = Parser(
     _patterns,
     "a list of class=regular expression with semicolons between them (no repetition inside a repeated group)",
 )
+
+
+def _out_of(text: str) -> tuple[int, int]:
+    """Return ``2/3`` as (2, 3)."""
+    some, _, all_of = text.partition("/")
+    found = int(some), int(all_of)
+    if not 1 <= found[0] <= found[1] <= 100:
+        raise ValueError(text)
+    return found
+
+
+OUT_OF = Parser(_out_of, "some out of so many, such as 2/3")
+
+
+def _count_in_seconds(text: str) -> tuple[int, float]:
+    """Return ``3/600s`` as (3, 600.0)."""
+    found = _rate(text)
+    if found is None:
+        raise ValueError(text)
+    return found
+
+
+COUNT_IN_SECONDS = Parser(_count_in_seconds, "a number in a number of seconds, such as 3/600s")

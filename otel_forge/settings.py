@@ -28,7 +28,15 @@ from otel_forge.variables import SIGNALS as SIGNALS
 from otel_forge.variables import Signal as Signal
 
 _LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
-_SECRET_VARIABLE_WORDS = ("HEADERS",)
+_SECRET_VARIABLE_WORDS = (
+    "_SLACK_URL",
+    "_PAGERDUTY_KEY",
+    "_SMTP_URL",
+    "_WEBHOOK_URL",
+    "_WEBHOOK_SECRET",
+    "_TOKEN",
+    "HEADERS",
+)
 _BY_NAME = {variable.name: variable for variable in VARIABLES}
 
 
@@ -126,6 +134,77 @@ class LogFileSettings:
 
 
 @dataclass(frozen=True)
+class AlertSettings:
+    """Whether alert rules are evaluated, every how many seconds, and where alerts go; what is empty is not configured.
+
+    `lowest` holds the lowest severity that goes to each of slack, pagerduty, email and webhook.
+    """
+
+    enabled: bool
+    interval: float
+    lowest: Mapping[str, str]
+    pagerduty_url: str
+    email_from: str
+    email_to: tuple[str, ...]
+    slack_url: str = field(repr=False)
+    pagerduty_key: str = field(repr=False)
+    smtp_url: str = field(repr=False)
+    webhook_url: str = field(repr=False)
+    webhook_secret: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class WatchSettings:
+    """What ``otel-forge watch`` looks at and when it restarts; times in seconds, sizes in bytes, shares in percent."""
+
+    folder: Path | None
+    """Where processes tell the monitor how they do; None for a process that is not watched."""
+    live_url: str
+    interval: float
+    probe_timeout: float
+    patience: float
+    busy_patience: float
+    windows: tuple[int, int]
+    memory_limit: int
+    """0 is no limit."""
+    cpu: float
+    memory: float
+    disk: float
+    disk_path: str
+    grace: float
+    drain: float
+    restarts: tuple[int, float]
+    first_delay: float
+    incidents: int
+    capture: bool
+    telemetry: bool
+    grafana_url: str
+    grafana_token: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class HealthSettings:
+    """Defaults of health checks, and how long to drain; times in seconds."""
+
+    interval: float = 10.0
+    timeout: float = 1.0
+    fall: int = 3
+    rise: int = 2
+    drain: float = 0.0
+    token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class RequestLogSettings:
+    """Whether all Flask apps of the process get a request log, and how much it says."""
+
+    enabled: bool = False
+    incoming: bool = False
+    client_address: str = "truncated"
+    user_agent: str = "class"
+
+
+@dataclass(frozen=True)
 class RedactionSettings:
     """What never leaves the process beside the defaults, and what may."""
 
@@ -171,6 +250,7 @@ class Settings:
     scrape_host: str
     scrape_port: int
     self_metrics: bool
+    runtime_metrics: bool
     pipeline: str
     spool: SpoolSettings
     exit_timeout: float
@@ -179,9 +259,14 @@ class Settings:
     slow_call: float
     sigterm_flush: bool
     startup_line: bool
+    watch: WatchSettings
+    health: HealthSettings
     redaction: RedactionSettings
     stack_ports: tuple[str, ...]
     """Where the Collector of `otel-forge up` listens: the ports of OTLP over gRPC and over HTTP."""
+    request_log: RequestLogSettings
+    rate_limit_secret: str = field(repr=False)
+    alerts: AlertSettings
     problems: tuple[str, ...] = field(default=())
     rejected: tuple[str, ...] = field(default=())
 
@@ -278,6 +363,7 @@ def _read(cls: type[Settings], read: _Reader) -> Settings:
         scrape_host=read("OTEL_EXPORTER_PROMETHEUS_HOST"),
         scrape_port=read("OTEL_EXPORTER_PROMETHEUS_PORT"),
         self_metrics=read("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED"),
+        runtime_metrics=read("OTEL_FORGE_RUNTIME_METRICS"),
         pipeline=read("OTEL_FORGE_PIPELINE"),
         spool=_read_spool(read),
         exit_timeout=read("OTEL_FORGE_EXIT_TIMEOUT"),
@@ -286,8 +372,13 @@ def _read(cls: type[Settings], read: _Reader) -> Settings:
         slow_call=read("OTEL_FORGE_SLOW_CALL"),
         sigterm_flush=read("OTEL_FORGE_SIGTERM_FLUSH"),
         startup_line=read("OTEL_FORGE_STARTUP_LINE"),
+        watch=_read_watch(read),
+        health=_read_health(read),
         redaction=_read_redaction(read),
         stack_ports=_stack_ports(read),
+        request_log=_read_request_log(read),
+        rate_limit_secret=read("OTEL_FORGE_RATE_LIMIT_SECRET"),
+        alerts=_read_alerts(read),
         problems=tuple(dict.fromkeys([*read.problems, *read.misspelt()])),
         rejected=tuple(dict.fromkeys(read.rejected)),
     )
@@ -338,6 +429,47 @@ def _read_sentry(read: _Reader) -> SentrySettings:
     )
 
 
+def _read_watch(read: _Reader) -> WatchSettings:
+    def value(name: str) -> Any:
+        return read(f"OTEL_FORGE_WATCH_{name}")
+
+    folder: str = value("DIR")
+    return WatchSettings(
+        folder=Path(folder) if folder else None,
+        live_url=value("LIVE_URL"),
+        interval=value("INTERVAL"),
+        probe_timeout=value("PROBE_TIMEOUT"),
+        patience=value("PATIENCE"),
+        busy_patience=value("BUSY_PATIENCE"),
+        windows=value("WINDOWS"),
+        memory_limit=value("MEMORY_LIMIT"),
+        cpu=value("CPU"),
+        memory=value("MEMORY"),
+        disk=value("DISK"),
+        disk_path=value("DISK_PATH"),
+        grace=value("GRACE"),
+        drain=value("DRAIN"),
+        restarts=value("RESTARTS"),
+        first_delay=value("FIRST_DELAY"),
+        incidents=value("INCIDENTS"),
+        capture=value("CAPTURE"),
+        telemetry=value("TELEMETRY"),
+        grafana_url=read("OTEL_FORGE_GRAFANA_URL"),
+        grafana_token=read("OTEL_FORGE_GRAFANA_TOKEN"),
+    )
+
+
+def _read_health(read: _Reader) -> HealthSettings:
+    return HealthSettings(
+        interval=read("OTEL_FORGE_HEALTH_INTERVAL"),
+        timeout=read("OTEL_FORGE_HEALTH_TIMEOUT"),
+        fall=read("OTEL_FORGE_HEALTH_FALL"),
+        rise=read("OTEL_FORGE_HEALTH_RISE"),
+        drain=read("OTEL_FORGE_HEALTH_DRAIN"),
+        token=read("OTEL_FORGE_HEALTH_TOKEN"),
+    )
+
+
 def _read_redaction(read: _Reader) -> RedactionSettings:
     return RedactionSettings(
         enabled=read("OTEL_FORGE_REDACTION"),
@@ -347,6 +479,33 @@ def _read_redaction(read: _Reader) -> RedactionSettings:
         allowed_keys=read("OTEL_FORGE_REDACTION_ALLOW_KEYS"),
         allowed_headers=read("OTEL_FORGE_REDACTION_ALLOW_HEADERS"),
         allowed_query=read("OTEL_FORGE_REDACTION_ALLOW_QUERY"),
+    )
+
+
+def _read_alerts(read: _Reader) -> AlertSettings:
+    recipients: tuple[str, ...] = read("OTEL_FORGE_ALERTS_EMAIL_TO")
+    notifiers = ("slack", "pagerduty", "email", "webhook")
+    return AlertSettings(
+        enabled=read("OTEL_FORGE_ALERTS"),
+        interval=read("OTEL_FORGE_ALERTS_INTERVAL"),
+        lowest={name: read(f"OTEL_FORGE_ALERTS_{name.upper()}_SEVERITY") for name in notifiers},
+        pagerduty_url=read("OTEL_FORGE_ALERTS_PAGERDUTY_URL"),
+        email_from=read("OTEL_FORGE_ALERTS_EMAIL_FROM") or "".join(recipients[:1]),
+        email_to=recipients,
+        slack_url=read("OTEL_FORGE_ALERTS_SLACK_URL"),
+        pagerduty_key=read("OTEL_FORGE_ALERTS_PAGERDUTY_KEY"),
+        smtp_url=read("OTEL_FORGE_ALERTS_SMTP_URL"),
+        webhook_url=read("OTEL_FORGE_ALERTS_WEBHOOK_URL"),
+        webhook_secret=read("OTEL_FORGE_ALERTS_WEBHOOK_SECRET"),
+    )
+
+
+def _read_request_log(read: _Reader) -> RequestLogSettings:
+    return RequestLogSettings(
+        enabled=read("OTEL_FORGE_REQUEST_LOG"),
+        incoming=read("OTEL_FORGE_REQUEST_LOG_INCOMING"),
+        client_address=read("OTEL_FORGE_REQUEST_LOG_CLIENT"),
+        user_agent=read("OTEL_FORGE_REQUEST_LOG_USER_AGENT"),
     )
 
 

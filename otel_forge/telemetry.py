@@ -53,6 +53,8 @@ def configure(settings: Settings, *, argv: Sequence[str], folder: Path, announce
     redaction.install_from(settings.redaction)
     with guard("setting the propagators"):
         propagate.set_global_textmap(build_propagator(settings.propagators, notice))
+    if settings.watch.folder is not None:
+        _tell_monitor(settings.watch.folder)
     service = service_name(settings, argv, folder)
     if settings.disabled or (settings.config_file and _configure_from_file(settings)):
         _show_logs(settings, service)
@@ -72,6 +74,7 @@ def configure(settings: Settings, *, argv: Sequence[str], folder: Path, announce
     if "metrics" in pipeline.providers:
         with guard("counting redactions"):
             count_redactions(pipeline.providers["metrics"])
+        _measure(settings, pipeline.providers["metrics"])
     if pipeline.core is None and settings.exporters["logs"]:
         _bridge_logging(settings)
     _silence_upstream()
@@ -86,17 +89,44 @@ def configure(settings: Settings, *, argv: Sequence[str], folder: Path, announce
     return pipeline
 
 
+def _tell_monitor(folder: Path) -> None:
+    """Tell the monitor that owns `folder` (``otel-forge watch``) how this process does, once it serves."""
+    with guard("starting the heartbeat"):
+        from otel_forge.health import heartbeat
+
+        heartbeat.install(folder)
+
+
+def _measure(settings: Settings, meter_provider: Any) -> None:
+    """Measure the runtime, unless that is turned off or nobody would see it."""
+    if settings.runtime_metrics and settings.exporters["metrics"]:
+        with guard("measuring the runtime"):
+            from otel_forge.metrics.runtime import watch_runtime
+
+            watch_runtime(meter_provider)
+
+
 def _show_logs(settings: Settings, service: ServiceName) -> None:
     """Set up log views, flood control and run-time levels, each where the settings ask for it."""
     from otel_forge.logs import upkeep
 
     upkeep.install(settings, service.name)
+    if settings.request_log.enabled:
+        when_imported("flask", lambda module: _log_requests(settings))
     if settings.log_files.folder:
         from otel_forge.logs import configuration
         from otel_forge.logs.files import recording
 
         with guard("setting up log files"):
             recording.start(settings, service.name, configuration.build_json_view(settings.log_views, service.name))
+
+
+def _log_requests(settings: Settings) -> None:
+    """Log the requests of all Flask apps, where the settings ask for it; `flask` has just been imported."""
+    with guard("starting the request log"):
+        from otel_forge.web.request_log import RequestLog
+
+        RequestLog(settings=settings.request_log).install()
 
 
 def _after_last_words(close: Callable[[], object]) -> Callable[[], object]:
@@ -116,6 +146,8 @@ def _start_error_tracking(settings: Settings) -> Mapping[str, Callable[[], objec
     What the application does not use is not imported.
     """
     when_imported("otel_forge.metrics.performance", lambda module: module.configure(settings))
+    when_imported("otel_forge.health.pipeline", lambda module: module.watch(lambda: current_accounts().read()))
+    when_imported("otel_forge.metrics.registry", lambda module: module.configure(settings))
     if not settings.sentry.is_on:
         when_imported("sentry_sdk.scope", _join_sentry)
         return {}

@@ -11,13 +11,19 @@ from typing import Any, Literal
 
 from otel_forge.parsing import (
     BOOLEAN,
+    COUNT_IN_SECONDS,
     DURATION,
+    MAIL_ADDRESS,
+    MAIL_ADDRESSES,
     NAMES,
+    OUT_OF,
     PAIRS,
     PATTERNS,
     RATE,
     READABLE_FILE,
     REFERENCE,
+    ROUTING_KEY,
+    SMTP_URL,
     TEXT,
     URL,
     Parser,
@@ -33,8 +39,12 @@ SIGNALS: tuple[Signal, ...] = ("traces", "metrics", "logs")
 _PROTOCOLS = choice("http/protobuf", "grpc")
 _MILLISECONDS = number(0, unit="milliseconds", above=True)
 _MEGABYTES = number(0, 1_000_000, unit="megabytes", above=True)
+_SECONDS = number(0, 86400, unit="seconds", above=True)
+_PERCENT = number(0, 100, unit="percent", above=True)
 _LIMIT = integer(0)
 RATIO = number(0, 1)
+CLIENT_ADDRESSES, USER_AGENTS = ("truncated", "whole", "none"), ("class", "whole", "none")
+"""How much of a client the request log shows."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,15 @@ def _otlp(signal: Signal | None) -> tuple[Variable, ...]:
         variable("CLIENT_KEY", READABLE_FILE, None, f"Client key file for mutual TLS, {of}."),
         variable("CLIENT_CERTIFICATE", READABLE_FILE, None, f"Client certificate file for mutual TLS, {of}."),
         variable("INSECURE", BOOLEAN, None, f"Plain text for gRPC {of} when the address has no scheme of its own."),
+    )
+
+
+def _severity(notifier: str, place: str, default: str = "low") -> Variable:
+    return Variable(
+        f"OTEL_FORGE_ALERTS_{notifier}_SEVERITY",
+        choice("low", "medium", "high", "critical"),
+        default,
+        f"The lowest severity of alerts that go to {place}: low, medium, high or critical.",
     )
 
 
@@ -411,6 +430,203 @@ VARIABLES: tuple[Variable, ...] = (
         "oldest",
         "Which goes first after an outage: oldest or newest.",
     ),
+    Variable(
+        "OTEL_FORGE_ALERTS",
+        BOOLEAN,
+        True,
+        "false keeps alert rules from being evaluated; true evaluates those that an application adds.",
+    ),
+    Variable(
+        "OTEL_FORGE_ALERTS_INTERVAL",
+        number(0, 86400, unit="seconds", above=True),
+        60.0,
+        "Seconds between two evaluations of the alert rules.",
+    ),
+    Variable("OTEL_FORGE_ALERTS_SLACK_URL", URL, "", "The incoming webhook of Slack that alerts go to.", "no Slack"),
+    _severity("SLACK", "Slack"),
+    Variable(
+        "OTEL_FORGE_ALERTS_PAGERDUTY_KEY",
+        ROUTING_KEY,
+        "",
+        "The integration key (Events API v2) of the PagerDuty service that alerts go to.",
+        "no PagerDuty",
+    ),
+    Variable(
+        "OTEL_FORGE_ALERTS_PAGERDUTY_URL",
+        URL,
+        "https://events.pagerduty.com/v2/enqueue",
+        "Where PagerDuty takes events; accounts in its EU region have events.eu.pagerduty.com.",
+    ),
+    _severity("PAGERDUTY", "PagerDuty", "high"),
+    Variable(
+        "OTEL_FORGE_ALERTS_SMTP_URL",
+        SMTP_URL,
+        "",
+        "The mail server for alerts: smtp:// (STARTTLS) or smtps:// (TLS), with user:password@ if it asks for them.",
+        "no e-mail",
+    ),
+    Variable(
+        "OTEL_FORGE_ALERTS_EMAIL_FROM",
+        MAIL_ADDRESS,
+        "",
+        "The sender of alert mails.",
+        "the first of OTEL_FORGE_ALERTS_EMAIL_TO",
+    ),
+    Variable("OTEL_FORGE_ALERTS_EMAIL_TO", MAIL_ADDRESSES, (), "Who gets alert mails, with commas.", "no e-mail"),
+    _severity("EMAIL", "e-mail"),
+    Variable(
+        "OTEL_FORGE_ALERTS_WEBHOOK_URL", URL, "", "An address of yours that alerts are posted to as JSON.", "no webhook"
+    ),
+    Variable(
+        "OTEL_FORGE_ALERTS_WEBHOOK_SECRET",
+        TEXT,
+        "",
+        "What those requests are signed with (HMAC-SHA256), in the header Otel-Forge-Signature.",
+        "not signed",
+    ),
+    _severity("WEBHOOK", "the webhook"),
+    Variable(
+        "OTEL_FORGE_WATCH_DIR",
+        TEXT,
+        "",
+        "Folder in which processes tell `otel-forge watch` how they do; watch sets it for the app that it starts.",
+        "not watched",
+    ),
+    Variable(
+        "OTEL_FORGE_WATCH_LIVE_URL",
+        URL,
+        "",
+        "Address that watch probes for life; any answer is life, also 503.",
+        "no probe",
+    ),
+    Variable("OTEL_FORGE_WATCH_INTERVAL", _SECONDS, 2.0, "Seconds between two samples, and between two probes."),
+    Variable("OTEL_FORGE_WATCH_PROBE_TIMEOUT", _SECONDS, 5.0, "Seconds that one probe may take."),
+    Variable(
+        "OTEL_FORGE_WATCH_PATIENCE",
+        number(3, 86400, unit="seconds"),
+        20.0,
+        "Seconds of silence after which an app that does nothing is sick; longer than its slowest request.",
+    ),
+    Variable(
+        "OTEL_FORGE_WATCH_BUSY_PATIENCE",
+        _SECONDS,
+        120.0,
+        "The same for a silent process that computes.",
+    ),
+    Variable(
+        "OTEL_FORGE_WATCH_WINDOWS",
+        OUT_OF,
+        (2, 3),
+        "In how many of how many samples in a row evidence must be there before watch restarts, such as 2/3.",
+        "2/3",
+    ),
+    Variable(
+        "OTEL_FORGE_WATCH_MEMORY_LIMIT",
+        size(1 << 20),
+        0,
+        "Resident bytes of all processes of the app above which watch restarts it.",
+        "no limit",
+    ),
+    Variable("OTEL_FORGE_WATCH_CPU", _PERCENT, 80.0, "Percent of the host's CPU above which watch warns."),
+    Variable("OTEL_FORGE_WATCH_MEMORY", _PERCENT, 80.0, "Percent of the host's memory above which watch warns."),
+    Variable("OTEL_FORGE_WATCH_DISK", _PERCENT, 80.0, "Percent of the disk above which watch warns."),
+    Variable("OTEL_FORGE_WATCH_DISK_PATH", TEXT, "/", "A path on the disk that is meant."),
+    Variable(
+        "OTEL_FORGE_WATCH_GRACE",
+        _SECONDS,
+        30.0,
+        "Seconds between SIGTERM and SIGKILL; at most 3 for a process that is stuck anyway.",
+    ),
+    Variable(
+        "OTEL_FORGE_WATCH_DRAIN",
+        number(0, 3600, unit="seconds"),
+        0.0,
+        "Seconds between lowered readiness and the SIGTERM that watch passes on.",
+    ),
+    Variable(
+        "OTEL_FORGE_WATCH_RESTARTS",
+        COUNT_IN_SECONDS,
+        (3, 600.0),
+        "Restarts in so many seconds after which watch stops restarting and alerts, such as 3/600s.",
+        "3/600s",
+    ),
+    Variable(
+        "OTEL_FORGE_WATCH_FIRST_DELAY",
+        _SECONDS,
+        2.0,
+        "Seconds, more or less, between the first restart and the next; doubled with each.",
+    ),
+    Variable("OTEL_FORGE_WATCH_INCIDENTS", integer(1, 1000), 20, "Incidents whose stacks, logs and state are kept."),
+    Variable(
+        "OTEL_FORGE_WATCH_CAPTURE",
+        BOOLEAN,
+        False,
+        "true passes the app's output through watch, which keeps its last lines for an incident.",
+    ),
+    Variable("OTEL_FORGE_WATCH_TELEMETRY", BOOLEAN, True, "false keeps watch from sending telemetry of its own."),
+    Variable(
+        "OTEL_FORGE_GRAFANA_URL", URL, "", "Grafana, which gets an annotation for each restart.", "no annotations"
+    ),
+    Variable("OTEL_FORGE_GRAFANA_TOKEN", TEXT, "", "A service account's token that may write annotations there."),
+    Variable(
+        "OTEL_FORGE_RUNTIME_METRICS",
+        BOOLEAN,
+        True,
+        "false leaves out metrics of the process, of Python's garbage collector and of gunicorn.",
+    ),
+    Variable(
+        "OTEL_FORGE_HEALTH_TOKEN",
+        TEXT,
+        "",
+        "Who sends it as Authorization: Bearer sees reasons and details of health checks; without it nobody does.",
+        "nobody",
+    ),
+    Variable(
+        "OTEL_FORGE_HEALTH_INTERVAL",
+        number(0, unit="seconds", above=True),
+        10.0,
+        "Seconds between two calls of a health check, unless the check says otherwise.",
+    ),
+    Variable(
+        "OTEL_FORGE_HEALTH_TIMEOUT",
+        number(0, unit="seconds", above=True),
+        1.0,
+        "Seconds after which a health check has failed, unless the check says otherwise.",
+    ),
+    Variable("OTEL_FORGE_HEALTH_FALL", integer(1), 3, "Failures in a row that make a health check ill."),
+    Variable("OTEL_FORGE_HEALTH_RISE", integer(1), 2, "Successes in a row that make it well again."),
+    Variable(
+        "OTEL_FORGE_HEALTH_DRAIN",
+        number(0, 600, unit="seconds"),
+        0.0,
+        "Seconds for which requests are still taken after SIGTERM, while readiness is 503; then the server is told.",
+    ),
+    Variable(
+        "OTEL_FORGE_REQUEST_LOG",
+        BOOLEAN,
+        False,
+        "true writes one line for each request of every Flask app; an app that uses `Forge` or `RequestLog` has it on.",
+    ),
+    Variable("OTEL_FORGE_REQUEST_LOG_INCOMING", BOOLEAN, False, "true adds a line when a request arrives."),
+    Variable(
+        "OTEL_FORGE_REQUEST_LOG_CLIENT",
+        choice(*CLIENT_ADDRESSES),
+        "truncated",
+        "The client's address in that line: truncated (to /24, or /48 for IPv6), whole or none.",
+    ),
+    Variable(
+        "OTEL_FORGE_REQUEST_LOG_USER_AGENT",
+        choice(*USER_AGENTS),
+        "class",
+        "The user agent in that line: class (browser, bot, tool, monitor, other), whole (its own text, too) or none.",
+    ),
+    Variable(
+        "OTEL_FORGE_RATE_LIMIT_SECRET",
+        TEXT,
+        "",
+        "With what the keys of rate limits are hashed for the log, if the same key is to be the same hash everywhere.",
+        "a random one for each process that is started",
+    ),
     Variable("OTEL_FORGE_STARTUP_LINE", BOOLEAN, True, "false keeps the line at start-up off the terminal."),
 )
 
@@ -430,7 +646,7 @@ def shown(fallback: Any, default_text: str) -> str:
     if isinstance(fallback, bool):
         return str(fallback).lower()
     if isinstance(fallback, tuple):
-        return ",".join(fallback)
+        return default_text or ",".join(fallback)
     if isinstance(fallback, float):
         return f"{fallback:g}"
     return str(fallback) if fallback else "none"

@@ -16,6 +16,10 @@ def test_the_public_names() -> None:
     """Adding to the public API is a decision, not an accident."""
     assert otel_forge.__all__ == [
         "ErrorBoundary",
+        "Forge",
+        "HealthRoutes",
+        "RateLimits",
+        "RequestLog",
         "__version__",
         "accounts",
         "bind_context",

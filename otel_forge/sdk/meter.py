@@ -33,7 +33,7 @@ from otel_forge.fork import on_fork_in_child
 from otel_forge.guard import guard
 from otel_forge.sdk.cells import FOLD_AT, SAMPLED
 from otel_forge.sdk.current import SPAN_KEY, current_context
-from otel_forge.sdk.streams import CARDINALITY_LIMIT, OVERFLOW, MetricStorage, Placed, series_key
+from otel_forge.sdk.streams import CARDINALITY_LIMIT, OVERFLOW, MetricStorage, Placed, most_varied, series_key
 from otel_forge.sdk.values import PLAIN, plain
 from otel_forge.sdk.views import lowest_of
 
@@ -177,10 +177,14 @@ class Recorder:
 
 
 class FirstSets:
-    """Remembers the first attribute sets, as many as the default limit: for other readers with an SDK before 1.45.2."""
+    """Remembers the first attribute sets, as many as the default limit: for other readers with an SDK before 1.45.2.
 
-    def __init__(self, limit: int = CARDINALITY_LIMIT) -> None:
+    `tell` is called once, when there are more, with the attribute that has the most values.
+    """
+
+    def __init__(self, limit: int = CARDINALITY_LIMIT, tell: Callable[[str], object] = lambda attribute: None) -> None:
         self._limit = limit
+        self._tell: Callable[[str], object] | None = tell
         self._seen: set[Any] = set()
 
     def has(self, attributes: Mapping[str, Any]) -> bool:
@@ -189,6 +193,9 @@ class FirstSets:
         if key in self._seen:
             return True
         if len(self._seen) >= self._limit:
+            tell, self._tell = self._tell, None
+            if tell is not None:
+                tell(most_varied(list(self._seen)))
             return False
         self._seen.add(key)
         return True

@@ -8,7 +8,8 @@ are free for others after each collection.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from threading import Lock, RLock
 from time import time_ns
 from typing import Any
@@ -65,6 +66,15 @@ def _typed(value: Any) -> tuple[Any, ...]:
 _OVERFLOW_KEY = series_key(OVERFLOW)
 
 
+def most_varied(keys: Iterable[tuple[Any, ...]]) -> str:
+    """Return the attribute that has the most values in the series of these `keys`, or in the first of many."""
+    values: dict[str, set[Any]] = {}
+    for key in islice(keys, CARDINALITY_LIMIT):
+        for name, value in key:
+            values.setdefault(name, set()).add(value)
+    return max(values, key=lambda name: len(values[name]), default="")
+
+
 class Stream:
     """The cells of one stream; `forget` is called when those handed out must not be kept any longer.
 
@@ -80,6 +90,8 @@ class Stream:
         self.name = plan.name
         self.scope = instrument.instrumentation_scope
         self.limit = plan.limit or limit
+        self.varied = ""
+        """Once the limit was reached: the attribute that had the most values then."""
         self.forget: Callable[[], None] = lambda: None
         self._plan = plan
         self._unit = instrument.unit
@@ -113,6 +125,7 @@ class Stream:
             start_time = self._since or time_ns()
             if key == _OVERFLOW_KEY or len(self._cells) >= self.limit:
                 self._overflow = self._overflow or self._plan.build_cell(OVERFLOW, start_time)
+                self.varied = self.varied or most_varied(self._cells)
                 return self._overflow
             return self._cells.setdefault(key, self._plan.build_cell(dict(attributes), start_time))
 
@@ -193,7 +206,7 @@ class MetricStorage:
         self._limit = limit
         self.views = tuple(views)
         self._say = say or Rationed()
-        self._said: Mapping[str, int] = {}
+        self._said: set[str] = set()
         self._is_closed = False
         self._streams: list[Stream] = []
         self._observed: list[tuple[Any, list[Stream]]] = []
@@ -258,24 +271,29 @@ class MetricStorage:
                         cell.record(measurement.value, *where, dropped=dropped)
 
     def _tell_overflow(self) -> None:
-        overflowed = self.overflowed()
-        grown = [name for name, count in overflowed.items() if count > self._said.get(name, 0)]
-        if grown and self._say(lambda: _overflow_line(grown, overflowed)):
-            self._said = overflowed
+        """Say of each metric once that it is over its limit, and which attribute brought it there."""
+        found = {name: count for name, count in self.overflowed().items() if name not in self._said}
+        if not found:
+            return
+        varied = {stream.name: stream.varied for stream in list(self._streams) if stream.varied}
+        if self._say(lambda: _overflow_line(found, varied)):
+            self._said.update(found)
 
     def _renew_after_fork(self) -> None:
         self._lock = Lock()
-        self._said = {}
+        self._said = set()
         now = time_ns()
         for stream in self._streams:
             stream.renew(now)
 
 
-def _overflow_line(names: Sequence[str], overflowed: Mapping[str, int]) -> str:
-    metrics = ", ".join(f"{name} ({overflowed[name]} measurements)" for name in names)
+def _overflow_line(counts: Mapping[str, int], varied: Mapping[str, str]) -> str:
+    metrics = ", ".join(
+        f"{name} ({count} measurements), most of all by {varied.get(name)!r}" for name, count in counts.items()
+    )
     return (
-        f"too many attribute sets, of which those beyond the limit share one series: {metrics}. Use fewer attributes, "
-        "or raise OTEL_FORGE_METRIC_CARDINALITY_LIMIT."
+        f"too many attribute sets, of which those beyond the limit share one series: {metrics}. Use attributes with "
+        "few values, or raise OTEL_FORGE_METRIC_CARDINALITY_LIMIT."
     )
 
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _SAMPLED = 0x01
-_INTERNAL = SpanKind.INTERNAL
+_INTERNAL, _CLIENT = SpanKind.INTERNAL, SpanKind.CLIENT
 _all_plain = PLAIN.issuperset
 
 
@@ -68,7 +68,7 @@ class LeanTracer(trace.Tracer):
         self._parent_decides = rule is None or rule.parent_decides
         always = isinstance(self._ids, PrivateIds) and (rule is None or rule.bound == ALWAYS)
         self._root_flags = _SAMPLED | RANDOM_TRACE_ID if always else None
-        self.sink: Callable[[LeanSpan], object] = provider.sink
+        self.sink: Callable[[LeanSpan], object] = provider.sink_of(self.instrumentation_scope)
         self._started = provider.started
         counts = provider.started_spans
         self._roots, self._locals, self._remotes = counts.of_roots, counts.of_locals, counts.of_remotes
@@ -315,11 +315,34 @@ class LeanTracerProvider(ProcessingProvider["SpanProcessor"], trace.TracerProvid
         self.started_spans = StartedSpans()
         self._queue = sink
         self._tracers: dict[Any, LeanTracer] = {}
+        self._tell_client: Callable[[LeanSpan], None] | None = None
+        self._silent_scopes = ""
 
     @property
     def sink(self) -> Callable[[LeanSpan], object]:
         """Where a span goes when it ends: straight to the queue if nobody else wants to know."""
         return self._queue if self.rule is not None and not self._processors else self._finish
+
+    def sink_of(self, scope: InstrumentationScope) -> Callable[[LeanSpan], object]:
+        """Return where the spans of `scope` go: by way of whoever wants to be told of client spans."""
+        tell, sink = self._tell_client, self.sink
+        if tell is None or scope.name.startswith(self._silent_scopes):
+            return sink
+
+        def told(span: LeanSpan) -> None:
+            if span.kind is _CLIENT:
+                tell(span)
+            sink(span)
+
+        return told
+
+    def tell_of_clients(self, listener: Callable[[LeanSpan], None], *, besides: str) -> None:
+        """Call `listener` with each client span that ends, but for scopes whose names begin with `besides`.
+
+        It is called by whoever ends the span, must be quick and must not raise.
+        """
+        self._tell_client, self._silent_scopes = listener, besides
+        self._refresh()
 
     @property
     def started(self) -> Callable[[LeanSpan, Context | None], None] | None:

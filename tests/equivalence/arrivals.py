@@ -18,6 +18,8 @@ OF_A_CONNECTION = {"client.port", "network.peer.port"}
 THAT_VARY = re.compile(r"(?<= in )\d+(?= ms)|\[\d+/\w+/\d+ [\d:]+\]")
 """Times in the words of a log record: Asset Forge's own and those of an access log."""
 OWN_METRICS = ("otel_forge.", "otel.sdk.")
+OWN_LOGS = "otel_forge."
+"""Loggers of ours, health and the request log among them: upstream has nothing that could be compared."""
 APART = "apart from the requests"
 _AGENT = re.compile(r"equivalence/\d+")
 
@@ -59,6 +61,8 @@ def _by_request(received: Received) -> dict[str, Any]:
         seen["attributes"] = _kept(seen["attributes"], OF_A_CONNECTION)
         requests[agents.get(span.trace_id, APART)]["spans"].append(seen)
     for service, of_scope, record in _items(received, "logs", "resource_logs", "scope_logs", "log_records"):
+        if of_scope.scope.name.startswith(OWN_LOGS):
+            continue
         seen = log_seen(record, of_scope.scope, {})
         seen |= {"service": service, "span": _above(record.span_id, parents)}
         requests[agents.get(record.trace_id, APART)]["logs"].append(seen)

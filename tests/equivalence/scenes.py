@@ -49,6 +49,7 @@ def _asset_forge_services(folder: Path) -> tuple[Service, Service, Service]:
     images = Service("image-server", gunicorn("asset_forge.image_server:application()", *threads), "/health")
     ai = Service("ai-upstream", gunicorn("asset_forge.ai_upstream:application()", *threads), "/health")
     ai.environ["AI_LATENCY_MS"] = "1"
+    images.environ["OTEL_PYTHON_FLASK_EXCLUDED_URLS"] = "health"  # the API's health check asks when it likes
     api = Service("asset-forge", gunicorn("asset_forge.wsgi:app", *threads), "/")
     api.environ.update(
         ASSET_FORGE_DATA_DIR=str(folder),
@@ -58,6 +59,7 @@ def _asset_forge_services(folder: Path) -> tuple[Service, Service, Service]:
         AI_UPSTREAM_TIMEOUT_S=UPSTREAM_TIMEOUT_S,
         MESHY_API_KEY="placeholder",
         OPENAI_API_KEY="placeholder",
+        OTEL_FORGE_ALERTS="false",
     )
     return images, ai, api
 

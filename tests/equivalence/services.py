@@ -68,6 +68,7 @@ class Running:
             OTEL_SERVICE_NAME=service.name,
             OTEL_METRIC_EXPORT_INTERVAL="3600000",  # once, at the end
             OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED="false",  # off by default in one, on in the other
+            OTEL_FORGE_RUNTIME_METRICS="false",  # what each says of its own process is not the same
             PYTHONPATH=PYTHONPATH,
             **service.environ,
         )
