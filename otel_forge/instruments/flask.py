@@ -26,6 +26,7 @@ from opentelemetry.trace import INVALID_SPAN, SpanKind
 from werkzeug.wsgi import get_current_url
 
 from otel_forge.guard import guard
+from otel_forge.health.paths import PROBES
 from otel_forge.instruments import carrier, spans
 from otel_forge.instruments.bounded import Bounded
 from otel_forge.instruments.core import Core, scope
@@ -40,6 +41,7 @@ from otel_forge.instruments.http import (
 )
 from otel_forge.instruments.server_attributes import Kind, own_attributes, request_attributes, response_attributes
 from otel_forge.instruments.wsgi_body import Body, end_with_file, is_file, is_ready
+from otel_forge.metrics import traffic
 from otel_forge.otlp.attributes import fixed_attributes
 from otel_forge.sdk.current import SPAN_KEY, attach, current_context
 from otel_forge.sdk.span import LeanSpan
@@ -195,6 +197,8 @@ class FlaskInstrument:
 
         def call(app: flask.Flask, environ: dict[str, Any], start_response: Any) -> Any:
             if _MARK in environ or not self._restore:  # an app inside an app, or no longer wanted
+                return original(app, environ, start_response)
+            if environ.get("PATH_INFO") in PROBES:  # of health: they make no spans
                 return original(app, environ, start_response)
             previous = current_context()
             try:
@@ -430,6 +434,7 @@ class _Request:
             kind = self._instrument.kinds.get(key) if error is None else None
             if kind is None:
                 kind = self._instrument.kind_of(key, error if isinstance(error, Exception) else None)
+            traffic.count(kind.is_failure)
             seconds = (ended - self._started) / 1e9
             ids = span if type(span) is LeanSpan else span.get_span_context()
             kind.cell.record(

@@ -24,16 +24,14 @@ from otel_forge.instruments.core import Core
 from otel_forge.instruments.log_correlation import Correlation
 from otel_forge.logs.context import FIELDS_KEY
 from otel_forge.logs.flood import is_admitted, listen
-from otel_forge.logs.record import FIELDS, STAMP
+from otel_forge.logs.record import EVENT_NAMES, FIELDS, STAMP, is_of_telemetry
 from otel_forge.sdk.current import SPAN_KEY, SUPPRESSED, current_context
 from otel_forge.sdk.logger import LeanLoggerProvider, LeanLogRecord
 from otel_forge.sdk.span import LeanSpan
 from otel_forge.sdk.values import plain, plain_copy
 
-_OWN_LOGGERS = ("opentelemetry", "otel_forge")
 _SDK_SWITCH = "OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED"  # of the SDK's own handler, which ours stands for
 _TEMPLATE = "log.record.template"
-_EVENT_NAMES = ("otel.event.name", "event.name")
 _UPSTREAM_HANDLER = "opentelemetry.instrumentation.logging.handler"
 _MOST_LOGGERS = 4096
 _SEVERITY_TEXTS = {"WARNING": "WARN", "CRITICAL": "FATAL"}
@@ -222,7 +220,7 @@ class LoggingInstrument:
     def _emitter(self, name: str) -> Any:
         """Return the logger that speaks for the logging logger `name`, or `_OWN` for one of telemetry's own."""
         provider = self._provider
-        is_own = provider is None or name.startswith(_OWN_LOGGERS)
+        is_own = provider is None or is_of_telemetry(name)
         return self._loggers.keep(name, _OWN if is_own or provider is None else provider.get_logger(name))
 
 
@@ -283,13 +281,15 @@ def _text(value: Any) -> Any:
 
 
 def _extras(fields: Mapping[str, Any]) -> dict[str, Any]:
+    if len(fields) == _STANDARD_COUNT + 1 and type(fields.get(FIELDS)) is dict:
+        return plain_copy(fields[FIELDS]) or {}
     extras = {name: value for name, value in fields.items() if name not in _STANDARD}
     own = extras.pop(FIELDS, None)
     return plain_copy({**extras, **own} if own else extras) or {}
 
 
 def _take_event_name(attributes: dict[str, Any]) -> str | None:
-    names = [attributes.pop(key, None) for key in _EVENT_NAMES]
+    names = [attributes.pop(key, None) for key in EVENT_NAMES]
     return next((name for name in names if name is not None), None)
 
 

@@ -29,12 +29,15 @@ from otel_forge.instruments.http import (
     span_name,
     synthetic_type,
 )
+from otel_forge.metrics.rate_limits import count_upstream_exceeded
 from otel_forge.otlp.attributes import FixedAttributes, fixed_attributes
 from otel_forge.sdk.current import SPAN_KEY, attach, current_context
 from otel_forge.sdk.span import LeanSpan
+from otel_forge.sdk.tally import TALLY_KEY
 
 _LIBRARY = "requests"
 _CLIENT = SpanKind.CLIENT
+_TOO_MANY_REQUESTS = 429
 _MOST_OUTCOMES = 1024
 _set = dict.__setitem__
 _SECRET_PARAMETERS = ("AWSAccessKeyId", "Signature", "sig", "X-Goog-Signature")
@@ -278,6 +281,11 @@ class _Call:
         ids = span if type(span) is LeanSpan else span.get_span_context()
         seconds = (ended - self._started) / 1e9
         outcome.cell.record(seconds if seconds > 0 else 0.0, ids.trace_id, ids.span_id, ids.trace_flags, ended)
+        tally: Any = self.context.get(TALLY_KEY)
+        if tally is not None:
+            tally.add_call(ended - self._started)
+        if status == _TOO_MANY_REQUESTS:
+            count_upstream_exceeded(outcome.attributes.get("server.address"))
         if answered and instrument.response_hook is not None:
             self._outcome, self._response = outcome, response
             instrument.response_hook(span, request, response)

@@ -23,6 +23,7 @@ from otel_forge.instruments.core import Core
 from otel_forge.instruments.statements import SCHEMA_URL, Statements
 from otel_forge.sdk.current import SPAN_KEY, attach, current_context
 from otel_forge.sdk.span import LeanSpan
+from otel_forge.sdk.tally import TALLY_KEY, Tally
 
 _LIBRARY = "sqlite3"
 _SYSTEM = "sqlite"
@@ -128,7 +129,7 @@ def _traced(method: Callable[..., Any], recorder: Recorder) -> Callable[..., Any
             result = method(cursor, *arguments)
         except BaseException as error:
             attach(before)
-            _fail(span, statement.operation, error, started, time_ns())
+            _fail(span, statement.operation, error, started, time_ns(), before.get(TALLY_KEY))
             raise
         attach(before)
         ended = time_ns()
@@ -140,13 +141,16 @@ def _traced(method: Callable[..., Any], recorder: Recorder) -> Callable[..., Any
             cell = operation.rows or operation.counted_rows()
             cell.record(rows, ids.trace_id, ids.span_id, ids.trace_flags, ended)
         span.end(ended)
+        tally: Any = before.get(TALLY_KEY)
+        if tally is not None:
+            tally.add_query(ended - started)
         return result
 
     execute.__name__, execute.__doc__ = method.__name__, method.__doc__
     return execute
 
 
-def _fail(span: Any, operation: Any, error: BaseException, started: int, ended: int) -> None:
+def _fail(span: Any, operation: Any, error: BaseException, started: int, ended: int, tally: Any) -> None:
     """End the span of a statement that raised `error`."""
     with guard("ending the span of a statement"):
         if isinstance(error, Exception):
@@ -157,6 +161,8 @@ def _fail(span: Any, operation: Any, error: BaseException, started: int, ended: 
             if type(span) is LeanSpan:
                 spans.record(span, error, ended)
         span.end(ended)
+        if isinstance(tally, Tally):
+            tally.add_query(ended - started)
 
 
 class _Classes:

@@ -46,7 +46,7 @@ class Body:
                 self._next = iter(self._body).__next__
             return self._next()
         except StopIteration:
-            if not _has_callbacks(self._body):
+            if not has_callbacks(self._body):
                 request.finish()
             raise
         except BaseException as error:
@@ -134,11 +134,12 @@ def end_with_file(body: Any, finish: Callable[[], None]) -> Any:
     return body
 
 
-def _has_callbacks(body: Any) -> bool:
-    """Return whether the application wants to do something when the response is closed."""
-    response: Any
+def has_callbacks(body: Any) -> bool:
+    """Return whether the application wants to do something when the response is closed.
+
+    `body` is werkzeug's, or stands for one and passes its attributes on.
+    """
     try:
-        response = body._callbacks[-1].__self__
-        return type(body) is ClosingIterator and bool(response._on_close)
-    except (AttributeError, IndexError):
+        return bool(body._callbacks[-1].__self__._on_close)
+    except (AttributeError, LookupError, TypeError):
         return False

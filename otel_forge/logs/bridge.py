@@ -22,9 +22,8 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from otel_forge.guard import guard
 from otel_forge.logs.context import context_fields
 from otel_forge.logs.flood import is_admitted, listen
-from otel_forge.logs.record import FIELDS, STAMP
+from otel_forge.logs.record import EVENT_NAMES, FIELDS, STAMP, is_of_telemetry
 
-_OWN_LOGGERS = ("opentelemetry", "otel_forge")
 _LEVELS = {
     "notset": logging.NOTSET,
     "debug": logging.DEBUG,
@@ -47,7 +46,9 @@ class _Translator(LoggingHandler):
         attributes, event_name = super()._get_attributes(record)
         for name in (FIELDS, STAMP):
             attributes.pop(name, None)
-        own = record.__dict__.get(FIELDS) or {}
+        own = dict(record.__dict__.get(FIELDS) or {})
+        names = [own.pop(key, None) for key in EVENT_NAMES]
+        event_name = event_name or next((name for name in names if name is not None), None)
         return {**context_fields(), **attributes, **own}, event_name
 
 
@@ -89,7 +90,7 @@ class LogBridge:
 
     def offer(self, logger: logging.Logger, record: logging.LogRecord) -> None:
         """Turn `record` into telemetry, unless it is below the level, from telemetry itself, or kept from the root."""
-        if record.levelno < self._level or record.name.startswith(_OWN_LOGGERS):
+        if record.levelno < self._level or is_of_telemetry(record.name):
             return
         if (
             not (self._unpropagated or _reaches_root(logger))

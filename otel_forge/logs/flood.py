@@ -16,7 +16,7 @@ from weakref import ref
 
 from otel_forge.fork import on_fork_in_child
 from otel_forge.guard import guard
-from otel_forge.logs.record import FIELDS, template_of
+from otel_forge.logs.record import FIELDS, WHOLE, template_of
 
 _MOST_TEMPLATES = 4096
 _LONGEST_KEY = 256
@@ -58,7 +58,7 @@ class FloodControl:
 
     def admits(self, record: logging.LogRecord) -> bool:
         """Return whether `record` may be shown; the same record gets the same answer from every view that asks."""
-        if record.levelno >= logging.ERROR or isinstance(record, Summary):
+        if record.levelno >= logging.ERROR or record.name in WHOLE or isinstance(record, Summary):
             return True
         key = id(record)
         with self._lock:

@@ -14,6 +14,18 @@ They are kept apart from the record's own attributes, so a field may be called `
 STAMP = "otel_forge_stamp"
 """The attribute that `Stamp` adds: (trace id, span id, context fields) of the place where the record was made."""
 
+_OWN_LOGGERS = ("opentelemetry", "otel_forge")
+TOLD = frozenset(
+    ("otel_forge.alerts", "otel_forge.health", "otel_forge.monitor", "otel_forge.rate_limits", "otel_forge.request")
+)
+"""Loggers of ours that speak of the application: their records are telemetry like the application's own."""
+
+EVENT_NAMES = ("otel.event.name", "event.name")
+"""Fields that become the event name of the telemetry record: the stable spelling, and the older one that is in use."""
+
+WHOLE = frozenset(("otel_forge.request",))
+"""Loggers that flood control leaves alone: a log of requests that is not whole counts wrongly."""
+
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"asctime", "message", "taskName"}
 _OURS = frozenset((FIELDS, STAMP))
 _OF_OTHERS = frozenset(("otelTraceID", "otelSpanID", "otelTraceSampled", "otelServiceName", "color_message"))
@@ -33,6 +45,11 @@ class TemplatedRecord(logging.LogRecord):
 
     __slots__ = ("template",)  # so that it is none of the attributes that formatters of others show
     template: str
+
+
+def is_of_telemetry(name: str) -> bool:
+    """Whether the logger `name` speaks of telemetry itself, whose records are kept out of telemetry."""
+    return name.startswith(_OWN_LOGGERS) and name not in TOLD
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:

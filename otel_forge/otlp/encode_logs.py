@@ -13,11 +13,13 @@ from otel_forge.otlp.records import LogRecord
 from otel_forge.otlp.report import EncodingReport
 from otel_forge.otlp.wire import Heads, delimited, pack_fixed32, pack_fixed64, varint
 from otel_forge.redaction import policy
+from otel_forge.redaction.current import on_change
 from otel_forge.settings import Limits
 
 LOG_ATTRIBUTES = b"\x32"
 _HIGHEST_SEVERITY = (1 << 31) - 1
 _KEPT_SEVERITIES = 256
+_KEPT_TEXTS, _KEPT_LENGTH, _STALE_AFTER = 512, 128, 2048
 _NO_ATTRIBUTES: dict[str, Any] = {}
 
 _pack_times = struct.Struct("<BQBQ").pack
@@ -45,6 +47,36 @@ class _Severities(dict[Any, bytes]):
 _severities = _Severities()
 
 
+class _AllowedTexts(dict[str, bytes]):
+    """Short texts that come again, as what may leave of them: bodies without arguments, names of events.
+
+    As with attributes, a text in which the policy replaced something is not kept; after many that do not come again the
+    next ones are passed over, and then it starts afresh.
+    """
+
+    __slots__ = ("_skip",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._skip = 0
+        on_change(self.clear)
+
+    def __missing__(self, text: str) -> bytes:
+        allowed = policy().text(text)
+        data = allowed.encode()
+        if self._skip:
+            self._skip -= 1
+        elif allowed is text and len(data) <= _KEPT_LENGTH:
+            if len(self) >= _KEPT_TEXTS:
+                self.clear()
+                self._skip = _STALE_AFTER
+            self[text] = data
+        return data
+
+
+_texts = _AllowedTexts()
+
+
 class LogEncoder:
     """Encodes log records under `limits`; used by one thread at a time.
 
@@ -69,7 +101,7 @@ class LogEncoder:
             texts, integers, other = self._tables
             body = record.body
             if type(body) is str:
-                text = policy().text(body).encode()
+                text = _texts[body]
                 start = _body_heads[len(text)]
             else:
                 start, text = b"", _structured(body)
@@ -131,7 +163,7 @@ def _rare(record: LogRecord) -> bytes:
     dropped = record.dropped_attributes
     if not 0 <= dropped < 1 << 32:
         raise Altered
-    name = delimited(b"\x62", policy().text(record.event_name).encode()) if record.event_name else b""
+    name = delimited(b"\x62", _texts[record.event_name]) if record.event_name else b""
     return name + (b"\x38" + varint(dropped) if dropped else b"")
 
 

@@ -110,7 +110,7 @@ class ErrorBoundary:
         original = error.original_exception
         if original is None:
             return error
-        incident = Incident(_incident_id(original), original, _wants_html())
+        incident = Incident(_incident_id(original), original, wants_html())
         with guard("recording an unhandled error"):
             _record(original)
         return self._fallen_back(incident) or default_answer(incident)
@@ -165,7 +165,7 @@ def _logged_number(error: BaseException) -> str:
     return number
 
 
-def _wants_html() -> bool:
+def wants_html() -> bool:
     """Return whether the client prefers HTML to JSON; one that takes anything gets JSON."""
     accepted = flask.request.accept_mimetypes
     html = max(accepted.quality("text/html"), accepted.quality("application/xhtml+xml"))
