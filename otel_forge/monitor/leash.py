@@ -1,0 +1,35 @@
+"""Becomes a command that is asked to end (SIGTERM) when the process that started it dies, even by ``kill -9`` (Linux).
+
+Run as a file, ``python -I -S leash.py PARENT_PID COMMAND…``: without site packages it takes a few milliseconds, and the
+command's own environment is as it was. A ``preexec_fn`` would do the same, but is not safe in a process with threads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_NOT_FOUND, _CANNOT_RUN = 127, 126
+
+
+def main(parent: int, command: list[str]) -> int:
+    """Tie this process to `parent` and become `command`; return an exit code only where that cannot be."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+    if os.getppid() != parent:  # it died before we could ask
+        return 1
+    try:
+        os.execvp(command[0], command)  # noqa: S606 - what the user has asked for
+    except FileNotFoundError:
+        code = _NOT_FOUND
+    except OSError:
+        code = _CANNOT_RUN
+    sys.stderr.write(f"otel-forge watch: {command[0]!r} cannot be run.\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))
