@@ -7,8 +7,7 @@ imported when it is first used, because start-up imports this package, too.
 
 from __future__ import annotations
 
-from importlib import import_module
-
+from otel_forge import lazily
 from otel_forge.version import VERSION as __version__
 
 TYPE_CHECKING = False  # which type checkers know; the launcher does without the import of typing
@@ -47,34 +46,24 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ErrorBoundary": "otel_forge.web.boundary",
-    "Forge": "otel_forge.web.extension",
-    "HealthRoutes": "otel_forge.web.health",
-    "RateLimits": "otel_forge.web.rate_limits",
-    "RequestLog": "otel_forge.web.request_log",
-    "bind_context": "otel_forge.logs.context",
-    "capture_error": "otel_forge.errortracking",
-    "carry": "otel_forge.logs.context",
-    "clear_context": "otel_forge.logs.context",
-    "configure_logging": "otel_forge.logs.configuration",
-    "get_logger": "otel_forge.logs.logger",
-    "log_context": "otel_forge.logs.context",
-    "track_performance": "otel_forge.metrics.performance",
-    "unbind_context": "otel_forge.logs.context",
+    **dict.fromkeys(("alerts", "health", "metrics"), ""),
+    "ErrorBoundary": "web.boundary",
+    "Forge": "web.extension",
+    "HealthRoutes": "web.health",
+    "RateLimits": "web.rate_limits",
+    "RequestLog": "web.request_log",
+    "bind_context": "logs.context",
+    "capture_error": "errortracking",
+    "carry": "logs.context",
+    "clear_context": "logs.context",
+    "configure_logging": "logs.configuration",
+    "get_logger": "logs.logger",
+    "log_context": "logs.context",
+    "track_performance": "metrics.performance",
+    "unbind_context": "logs.context",
 }
 
-
-def __getattr__(name: str) -> object:
-    """Import a public name when it is first used."""
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(home), name)
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily.imported(globals(), _HOMES)
 
 
 def accounts() -> Mapping[str, Account]:

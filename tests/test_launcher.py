@@ -294,7 +294,7 @@ def test_the_launcher_itself_imports_next_to_nothing() -> None:
     )
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     ours = {name for name in imported if name.startswith(("otel_forge", "click", "opentelemetry", "typing"))}
-    assert ours == {"otel_forge", "otel_forge.version", "otel_forge.cli", "otel_forge.launcher"}
+    assert ours == {"otel_forge", "otel_forge.lazily", "otel_forge.version", "otel_forge.cli", "otel_forge.launcher"}
 
 
 def test_resource_and_service_name_are_those_of_the_program(programs: Programs, receiver: OtlpReceiver) -> None:

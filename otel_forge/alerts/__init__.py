@@ -8,7 +8,7 @@ are watched by Prometheus and Grafana. Each name is imported when it is first us
 
 from __future__ import annotations
 
-from importlib import import_module
+from otel_forge import lazily
 
 TYPE_CHECKING = False  # as in `otel_forge`: without the import of typing
 if TYPE_CHECKING:
@@ -43,15 +43,4 @@ _HOMES = {
     **dict.fromkeys(("notify", "start", "stop"), "running"),
 }
 
-
-def __getattr__(name: str) -> object:
-    """Import a public name when it is first used."""
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily.imported(globals(), _HOMES)

@@ -6,7 +6,7 @@ instrument to keep: ``metrics.counter("assets.loaded", "{asset}")``. Each name i
 
 from __future__ import annotations
 
-from importlib import import_module
+from otel_forge import lazily
 
 TYPE_CHECKING = False  # which type checkers know; start-up does without the import of typing
 if TYPE_CHECKING:
@@ -55,15 +55,4 @@ _HOMES = {
     "watch_event_loop": "event_loop",
 }
 
-
-def __getattr__(name: str) -> object:
-    """Import a public name when it is first used."""
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily.imported(globals(), _HOMES)

@@ -134,7 +134,7 @@ def test_importing_metrics_imports_nothing_else(programs: Programs) -> None:
     )
     app = programs.start(sys.executable, str(script))
     assert app.wait() == 0, app.err
-    assert app.out == "['otel_forge.metrics', 'otel_forge.version']\n[]\n"
+    assert app.out == "['otel_forge.lazily', 'otel_forge.metrics', 'otel_forge.version']\n[]\n"
 
 
 @pytest.mark.parametrize("pipeline", ["lean", "upstream"])

@@ -1,4 +1,8 @@
-"""S1 through a real Flask app: what the corpus put into it is in nothing that came out of it, by whatever way."""
+"""S1 through a real Flask app: what the corpus put into it is in nothing that came out of it, by whatever way.
+
+Health answers and alert texts have the same corpus put through them by `tests.web.test_health_leaks` and
+`tests.alerts.test_payloads`.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +107,6 @@ def every_sink(
         Sink("console exporters", refused.out.encode()),
         Sink("Sentry", ingest.received.text().encode()),
         Sink("error pages", (sinks / "pages").read_bytes(), "incident_id"),
-        # Here go health output (the endpoints, the status page) and alert text (Slack, PagerDuty, e-mail).
     ]
 
 
