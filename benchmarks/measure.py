@@ -14,7 +14,7 @@ from benchmarks.variants import BASELINE, FORGE, STOCK, UPSTREAM, Variant
 _BURST = 2000
 SUSTAINED = 5000
 HAND_OVERS = 50_000
-GATED_KINDS = ("asset", "post", "error")
+GATED_KINDS = ("asset", "post", "logged", "error")
 SPANS = (1, 10, 100)
 ATTRIBUTES = (3, 13, 50)
 THREADS = (1, 8, 32)
@@ -41,8 +41,8 @@ class Extent:
     sustained_rounds: int
 
 
-FULL = Extent(9, 2000, ("asset", "post", "upstream", "error"), 7, 3.0, 15, 15, 7, 5, 9)
-QUICK = Extent(5, 400, ("asset", "post", "upstream", "error"), 3, 1.5, 3, 3, 2, 0, 1)
+FULL = Extent(9, 2000, ("asset", "post", "logged", "upstream", "error"), 7, 3.0, 15, 15, 7, 5, 9)
+QUICK = Extent(5, 400, ("asset", "post", "logged", "upstream", "error"), 3, 1.5, 3, 3, 2, 0, 1)
 
 
 def cpu_by_kind(stage: Stage, variants: list[Variant], extent: Extent, results: Results) -> None:

@@ -10,6 +10,7 @@ import os
 import sqlite3
 import tempfile
 import threading
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class Store:
 
 
 def create_app() -> Flask:
-    """Return the app with its own store; also arranges logging to a stream that goes nowhere."""
+    """Return the app with its own store; also arranges logging, once, to a stream that goes nowhere."""
     _log_to_nowhere()
     app = Flask("assets")
     _add_asset_routes(app, Store())
@@ -62,6 +63,7 @@ def create_app() -> Flask:
     return app
 
 
+@cache
 def _log_to_nowhere() -> None:
     handler = logging.StreamHandler(Path(os.devnull).open("w"))  # noqa: SIM115 - open as long as the process is
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))

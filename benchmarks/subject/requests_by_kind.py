@@ -29,19 +29,21 @@ class Implied:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of request; `path` takes an identifier."""
+    """One kind of request; `path` takes an identifier, `is_logged` asks for the app with a request log."""
 
     method: str
     path: str
     status: int
     implied: Implied
     body: bytes = b""
+    is_logged: bool = False
 
 
 KINDS = {
     "asset": Kind("GET", "/api/assets/{}", 200, Implied(spans=2, logs=1)),
     "post": Kind("POST", "/api/assets/{}", 201, Implied(spans=4, logs=1), _BODY),
     "upstream": Kind("GET", "/api/preview/{}", 200, Implied(spans=2, logs=0)),
+    "logged": Kind("GET", "/api/assets/{}", 200, Implied(spans=2, logs=2), is_logged=True),
     "error": Kind("GET", "/api/broken/{}", 500, Implied(spans=1, logs=1)),
 }
 

@@ -18,6 +18,7 @@ from typing import Any  # noqa: E402
 from benchmarks.subject import control, handing_over, requests_by_kind, sampler, units  # noqa: E402
 from benchmarks.subject.app import create_app  # noqa: E402
 from benchmarks.subject.flushing import flush, pipeline  # noqa: E402
+from benchmarks.subject.request_logs import add_request_log  # noqa: E402
 
 _SHOWN_PACKAGES = ("opentelemetry", "otel-forge", "flask", "werkzeug", "gunicorn", "logfire", "ddtrace", "sentry")
 _PAGE_KIB = 4
@@ -27,7 +28,7 @@ class Worker:
     """Holds the app and carries out the harness's commands."""
 
     def __init__(self) -> None:
-        self._app = create_app()
+        self._app, self._logged_app = create_app(), add_request_log(create_app())
         self._number = 0
 
     def handle(self, command: dict[str, Any]) -> dict[str, Any]:
@@ -117,7 +118,8 @@ class Worker:
             statuses.append(status)
             return lambda _: None
 
-        body: Iterable[bytes] = self._app(requests_by_kind.wsgi_environ(kind, number), start_response)
+        app = self._logged_app if kind.is_logged else self._app
+        body: Iterable[bytes] = app(requests_by_kind.wsgi_environ(kind, number), start_response)
         for _ in body:
             pass
         close = getattr(body, "close", None)
