@@ -121,7 +121,8 @@ def apps(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App
     ports = Ports(api=free_port(), image_server=free_port(), ai_upstream=free_port())
     httpbin_port = free_port()
     state, telemetry = DemoState(folder / "demo"), Telemetry(endpoint=stack.stores.otlp)
-    outside = {**clean_environ(), "OTEL_FORGE_SPOOL_DIR": str(folder / "spool")}  # nothing of another run is taken over
+    own = {"OTEL_FORGE_SPOOL_DIR": str(folder / "spool"), "OTEL_FORGE_STATE_DIR": str(folder / "state")}
+    outside = {**clean_environ(), **own}  # nothing of another run is taken over
     (folder / "demo/logs").mkdir(parents=True)
     started, running, urls = time.time(), [], {"httpbin": f"http://127.0.0.1:{httpbin_port}"}
     for service in demo_services(ports, state):

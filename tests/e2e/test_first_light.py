@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from threading import Thread
@@ -11,6 +12,7 @@ import pytest
 from grafana.src import live
 from tests.e2e.conftest import Apps, Stack
 from tests.e2e.stores import Span, Stores, eventually
+from tests.examples.conftest import EXAMPLE
 from tests.otlp_receiver import free_port
 from tests.programs import BIN, Programs, get
 
@@ -115,6 +117,15 @@ def test_every_panel_and_alert_query_returns_data(stack: Stack, apps: Apps) -> N
 
     last = eventually(outcomes, until=lambda found: not live.failures(found, faults_injected=True))
     assert not live.failures(last, faults_injected=True), live.report(live.failures(last, faults_injected=True))
+
+
+def test_the_queries_of_the_walk_through_a_broken_image_server_have_answers(stack: Stack, apps: Apps) -> None:
+    """The README of the example shows them; what health checks believe and how many requests fail is in Prometheus."""
+    queries = re.findall(r"--data-urlencode 'query=([^']+)'", (EXAMPLE / "README.md").read_text(encoding="utf-8"))
+    assert len(queries) == 2
+    assert all(stack.stores.promql(query) for query in queries)
+    believed = {one["metric"]["check"]: one["value"][1] for one in stack.stores.promql(queries[0])}
+    assert {"database", "imageServer", "telemetry"} <= set(believed)
 
 
 def test_the_collector_may_stop_and_start_in_the_middle_of_traffic(stack: Stack, apps: Apps) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,25 @@ from flask.testing import FlaskClient
 from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
+from otel_forge import alerts
+from otel_forge.health.checks import checks
+from otel_forge.health.paths import PROBES
+
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "asset_forge"
 Serve = Callable[[Flask], str]
+
+
+@pytest.fixture(autouse=True)
+def _leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test evaluates alert rules in this process, or leaves checks, rules and probe paths to the next."""
+    monkeypatch.setenv("OTEL_FORGE_ALERTS", "false")
+    yield
+    checks.stop()
+    for name in checks.known():
+        checks.remove(name)
+    for rule in alerts.rules():
+        alerts.remove(rule.name)
+    PROBES.clear()
 
 
 def free_ports(count: int) -> list[int]:
@@ -105,6 +123,14 @@ def api(make_api: Callable[[ApiSettings], Flask], api_settings: ApiSettings) -> 
 def client(api: Flask) -> FlaskClient:
     """Flask's test client for the asset API."""
     return api.test_client()
+
+
+def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    """Wait until a condition of the world outside holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"this did not come true in {seconds:g} s"
+        time.sleep(0.05)
 
 
 def json_of(answer: TestResponse) -> Any:

@@ -8,19 +8,18 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
 import pytest
-from asset_forge.demo.services import Ports, Telemetry, demo_services, environment
+from asset_forge.demo.services import RATE_LIMIT, Ports, Telemetry, command, demo_services, environment
 from asset_forge.demo.state import DemoState
 from asset_forge.traffic import Ledger, Request
 from flask import Flask
 
-from tests.examples.conftest import EXAMPLE, free_ports
+from tests.examples.conftest import EXAMPLE, free_ports, until
 from tests.examples.test_traffic_plan import matched_rule
 
 ACCESS_LINE = re.compile(r'^\[[^]]*\] "(\S+) (.*)" (\d{3}) \d+ [\d.]+$')
@@ -29,7 +28,7 @@ ACCESS_LINE = re.compile(r'^\[[^]]*\] "(\S+) (.*)" (\d{3}) \d+ [\d.]+$')
 class DemoCommand:
     """Runs ``python -m asset_forge.demo`` with a state folder and ports of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **environ: str) -> None:
         self.state = DemoState(folder / "state" / "demo")
         self.ports = Ports(*free_ports(3))
         self._environ = {
@@ -38,6 +37,7 @@ class DemoCommand:
             "PORT": str(self.ports.api),
             "IMAGE_SERVER_PORT": str(self.ports.image_server),
             "AI_UPSTREAM_PORT": str(self.ports.ai_upstream),
+            **environ,
         }
         self._running: list[subprocess.Popen[str]] = []
 
@@ -79,21 +79,15 @@ def demo(tmp_path: Path) -> Iterator[DemoCommand]:
     command.close()
 
 
-def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    """Wait until a condition of the world outside holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"this did not come true in {seconds:g} s"
-        time.sleep(0.05)
-
-
 def accesses(state: DemoState, app: Flask) -> dict[tuple[str, str | None, int], int]:
-    """Count the access log of the API by method, route and status."""
+    """Count the access log of the API by method, route and status; health probes are no traffic."""
     seen: Counter[tuple[str, str | None, int]] = Counter()
     for line in state.access_log("asset-forge").read_text().splitlines():
         found = ACCESS_LINE.match(line)
         assert found, line
         method, path, status = found.groups()
+        if path == "/live":
+            continue
         seen[method, matched_rule(app, Request(method, path, None)), int(status)] += 1
     return dict(seen)
 
@@ -111,7 +105,7 @@ def test_the_whole_demo_sends_exactly_what_the_api_got(demo: DemoCommand, api: F
     code, said = demo.finish(*given)
     assert code == 0, said
     ledger = Ledger.read(file)
-    assert ledger.tally().sent - ledger.tally("probe").sent == 300
+    assert ledger.tally().sent == 300
     assert ledger.tally().responses == ledger.tally().sent
     assert ledger.responses() == accesses(demo.state, api)
     assert Ledger.read(demo.state.ledger).entries() == ledger.entries()
@@ -153,12 +147,12 @@ def test_ctrl_c_ends_everything_in_order(demo: DemoCommand, api: Flask) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
 def test_no_service_outlives_a_killed_demo(demo: DemoCommand) -> None:
-    """After kill -9 of the demo every service ends, the ports are free, and a new demo can start."""
+    """After kill -9 of the demo every service and the monitor end, ports are free, and a new demo can start."""
     process = demo.start("run", "--no-telemetry", "--rate", "20")
     services = demo.wait_for_traffic()
     family = [psutil.Process(pid) for pid in services.values()]
     family += [worker for parent in family for worker in parent.children(recursive=True)]
-    assert len(family) == 3 + 1 + 1 + 4
+    assert len(family) == 2 * 2 + 1 + 1 + 4  # two upstream services, the monitor, what it watches, four workers
     process.kill()
     process.wait()
     until(lambda: not any(member.is_running() for member in family), 20)
@@ -202,3 +196,33 @@ def test_services_are_named_for_telemetry_as_the_dashboards_expect(tmp_path: Pat
     assert {name for name, environ in made.items() if "OTEL_METRICS_EXPORTER" in environ} == {"asset-forge"}
     plain = environment(services[0], Telemetry(enabled=False), {})
     assert not any(name.startswith("OTEL_") for name in plain)
+
+
+@pytest.mark.parametrize(
+    ("telemetry", "watch_api", "launchers"),
+    [
+        (True, True, ["opentelemetry-instrument", "opentelemetry-instrument", "otel-forge"]),
+        (True, False, ["opentelemetry-instrument"] * 3),
+        (False, True, ["gunicorn", "gunicorn", "otel-forge"]),
+        (False, False, ["gunicorn"] * 3),
+    ],
+)
+def test_the_monitor_looks_after_the_api_unless_told_not(
+    tmp_path: Path, telemetry: bool, watch_api: bool, launchers: list[str]
+) -> None:
+    """It asks for life where the API answers that; plain, it turns no telemetry on, of the API's or its own."""
+    state = DemoState(tmp_path)
+    services = demo_services(Ports(), state, watch_api=watch_api)
+    commands = [command(service, Telemetry(enabled=telemetry), state) for service in services]
+    assert [Path(made[0]).name for made in commands] == launchers
+    options = commands[-1][1 : commands[-1].index("--")] if watch_api else []
+    plain = [] if telemetry else ["--plain", "--no-telemetry"]
+    watched = ["watch", "--live-url", "http://127.0.0.1:3004/live", "--grace", "10", *plain]
+    assert options == (watched if watch_api else [])
+
+
+def test_the_demo_limits_no_traffic_of_its_own_unless_told(tmp_path: Path) -> None:
+    """All its requests come from one address; who wants to see the limit at work sets it."""
+    api = demo_services(Ports(), DemoState(tmp_path))[-1]
+    assert environment(api, Telemetry(), {})["RATE_LIMIT"] == RATE_LIMIT
+    assert environment(api, Telemetry(), {"RATE_LIMIT": "5 per minute"})["RATE_LIMIT"] == "5 per minute"

@@ -44,11 +44,20 @@ def test_a_generation_is_one_tree_over_three_services(sent: tuple[Ledger, Receiv
     assert trees == {_GENERATION: ledger.responses()["POST", "/api/generate", 201]}
 
 
+def test_every_request_has_its_line_in_the_request_log(sent: tuple[Ledger, Received]) -> None:
+    """The request log counts what the ledger counts, each line in the trace of its request."""
+    ledger, received = sent
+    lines = [record for record in received.logs() if record.event_name == "otel_forge.request"]
+    assert _counted([attributes(line.attributes) for line in lines]) == ledger.responses()
+    traces = {span.trace_id for service, span in _spans(received) if service == "asset-forge" and span.kind == SERVER}
+    assert {line.trace_id for line in lines} == traces
+
+
 def test_one_asset_is_one_server_span_one_query_and_one_log(sent: tuple[Ledger, Received]) -> None:
-    """What the benchmarks count on holds through the whole pipeline."""
+    """What the benchmarks count on holds through the whole pipeline, beside the request log."""
     _, received = sent
     spans = _spans(received)
-    logs = Counter(record.trace_id for record in received.logs())
+    logs = Counter(record.trace_id for record in received.logs() if record.event_name != "otel_forge.request")
     sizes = Counter(span.trace_id for _, span in spans)
     roots = [span for _, span in spans if attributes(span.attributes).get("http.route") == "/api/assets/<int:id>"]
     assert len(roots) > REQUESTS / 10
@@ -78,13 +87,15 @@ _GENERATION = (
 
 
 def _answered(spans: Spans) -> dict[tuple[str, str | None, int], int]:
-    seen: Counter[tuple[str, str | None, int]] = Counter()
-    for service, span in spans:
-        if service == "asset-forge" and span.kind == SERVER:
-            has = attributes(span.attributes)
-            route = has.get("http.route")
-            seen[has["http.request.method"], route, int(has["http.response.status_code"])] += 1
-    return dict(seen)
+    return _counted(
+        [attributes(span.attributes) for service, span in spans if service == "asset-forge" and span.kind == SERVER]
+    )
+
+
+def _counted(requests: list[dict[str, Any]]) -> dict[tuple[str, str | None, int], int]:
+    return Counter(
+        (has["http.request.method"], has.get("http.route"), int(has["http.response.status_code"])) for has in requests
+    )
 
 
 def _is_generation(span: Any) -> bool:

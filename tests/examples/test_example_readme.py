@@ -14,6 +14,7 @@ from asset_forge.settings import ApiSettings
 from asset_forge.traffic.__main__ import parser as traffic_parser
 from flask import Flask
 
+from otel_forge.health.paths import PROBES
 from tests.examples.conftest import EXAMPLE
 
 README = (EXAMPLE / "README.md").read_text(encoding="utf-8")
@@ -48,18 +49,25 @@ def test_every_option_of_the_demo_is_in_the_table() -> None:
 def test_every_fault_can_be_set() -> None:
     """The bodies of the curl commands are faults."""
     bodies = re.findall(r"--json '([^']+)'", README)
-    assert len(bodies) == 3
+    assert len(bodies) == 4
     assert all(Faults.from_json(json.loads(body)) != Faults() for body in bodies)
 
 
 def test_every_setting_and_route_is_one_that_there_is(api: Flask) -> None:
     """The defaults in the settings table are those of the code, and the paths have routes."""
     defaults = ApiSettings.from_env({})
-    for value in (defaults.port, defaults.host, defaults.image_server_url, defaults.ai_upstream_url):
+    for value in (
+        defaults.port,
+        defaults.host,
+        defaults.image_server_url,
+        defaults.ai_upstream_url,
+        defaults.rate_limit,
+    ):
         assert str(value) in README
     paths = set(re.findall(r"`(?:GET|POST) (/[^`?]*)", README))
     rules = {str(rule.rule).replace("int:", "") for rule in api.url_map.iter_rules()}
-    assert paths - {"/api/assets/<int:id>/thumbnail"} <= rules
+    assert {"/live", "/ready", "/startup", "/api/health"} == PROBES
+    assert paths - {"/api/assets/<int:id>/thumbnail"} <= rules | PROBES
 
 
 def test_the_scrape_targets_are_a_master_and_four_workers() -> None:

@@ -39,6 +39,7 @@ def test_what_is_set_is_taken() -> None:
         ("DATABASE_URL", "sqlite://"),
         ("DATABASE_URL", "postgresql://somewhere/assets"),
         ("DATABASE_URL", "no address"),
+        ("RATE_LIMIT", "often"),
     ],
 )
 def test_a_bad_setting_names_the_variable_and_the_value(name: str, value: str) -> None:

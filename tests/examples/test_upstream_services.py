@@ -141,6 +141,12 @@ def test_faults_at_start_come_from_the_environment(tmp_path: Path) -> None:
         Faults.from_env({"FAULTS": "{"})
 
 
+def test_the_image_server_lives_whatever_its_faults() -> None:
+    """Its liveness is answered in front of the application: a service that answers with errors is not dead."""
+    client = image_server.create_app(FaultSwitch(Faults(error_rate=1.0, hang=True))).test_client()
+    assert (client.get("/live").status_code, json_of(client.get("/live"))) == (200, {"status": "pass"})
+
+
 def test_latency_is_added(service: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer comes after the latency."""
     waits: list[float] = []

@@ -1,6 +1,7 @@
-"""The asset API: a Flask application that logs, captures errors and measures with otel-forge.
+"""The asset API: a Flask application that logs, captures errors, measures and is looked after with otel-forge.
 
-Spans, metrics and the export of logs come from outside, with ``opentelemetry-instrument``: there is no set-up here.
+Spans, standard metrics and the export of logs come from outside, with ``opentelemetry-instrument``. ``Forge(app)`` adds
+what belongs into the application: health routes, the request log, the error boundary, and an eye on the rate limit.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
 from asset_forge.assets import Asset, AssetStore
-from asset_forge.health import Health
+from asset_forge.operations import add_alert_rules, add_health_checks, build_limiter
 from asset_forge.settings import ApiSettings
 from asset_forge.upstreams import AiUpstream, ImageServer, UpstreamError
 from asset_forge.validation import InvalidRequest, new_asset, page_window, prompt, search_text, whole_number
-from otel_forge import ErrorBoundary, capture_error, get_logger, track_performance
+from otel_forge import Forge, capture_error, get_logger, metrics, track_performance
 
 logger = get_logger(__name__)
 
@@ -39,6 +40,7 @@ MAX_SLOW_MS = 5000
 SEARCH_LIMIT = 50
 
 api = Blueprint("api", __name__, url_prefix="/api")
+limiter = build_limiter()
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,6 @@ class Parts:
     store: AssetStore
     images: ImageServer
     ai: AiUpstream
-    health: Health
 
 
 class InventoryMismatch(RuntimeError):
@@ -60,13 +61,16 @@ def create_app(settings: ApiSettings) -> Flask:
     """Build the application; makes and seeds the database when it is new."""
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    app.extensions["asset_forge"] = build_parts(settings)
+    app.extensions["asset_forge"] = made = build_parts(settings)
+    limiter.init_app(app)
     app.register_blueprint(api)
     app.add_url_rule("/", "index", index)
     app.register_error_handler(HTTPException, show_http_error)
     app.register_error_handler(InvalidRequest, show_invalid_request)
     app.register_error_handler(UpstreamError, show_upstream_error)
-    ErrorBoundary(app)
+    add_health_checks(settings, made.store)
+    add_alert_rules()
+    Forge(app, rate_limits=limiter)
     return app
 
 
@@ -75,7 +79,7 @@ def build_parts(settings: ApiSettings) -> Parts:
     store = AssetStore(settings.database_url)
     images = ImageServer(settings.image_server_url, settings.image_server_timeout_s)
     ai = AiUpstream(settings.ai_upstream_url, settings.ai_upstream_timeout_s, settings.meshy_api_key)
-    return Parts(settings, store, images, ai, Health(settings, store, images))
+    return Parts(settings, store, images, ai)
 
 
 def parts() -> Parts:
@@ -110,10 +114,12 @@ def list_assets() -> ResponseReturnValue:
 @api.get("/assets/<int:id>")
 def get_asset(id: int) -> ResponseReturnValue:
     """Show one asset."""
+    started = time.perf_counter()
     asset = parts().store.get(id)
     logger.info("asset %d %s", id, "found" if asset else "not found", asset_id=id)
     if asset is None:
         return no_such_asset(id)
+    metrics.record("asset_load_time", (time.perf_counter() - started) * 1000, "ms", asset_type=asset.kind)
     return jsonify(asset.as_json())
 
 
@@ -156,9 +162,11 @@ def make_thumbnail(id: int) -> ResponseReturnValue:
 
 
 @api.post("/generate")
+@limiter.limit(lambda: parts().settings.rate_limit)
 def generate() -> ResponseReturnValue:
     """Make an asset from a prompt: described by the AI upstream, drawn by the image server, stored."""
     text = prompt(request.get_json(silent=True))
+    metrics.record("api_request_count", 1, "count", endpoint="meshy")  # each one is paid for
     model = parts().ai.describe(text)
     new = new_asset(
         {
@@ -179,7 +187,15 @@ def generate() -> ResponseReturnValue:
 def raise_error() -> ResponseReturnValue:
     """Fail with an exception that nobody handles."""
     asset = parts().store.get(1)
-    raise InventoryMismatch(f"{asset.name if asset else 'asset 1'}: 3 are reserved, 1 is in stock")
+    check_stock(asset.name if asset else "asset 1", reserved=3, stock=1)
+    return jsonify(status="in stock")
+
+
+@track_performance
+def check_stock(name: str, reserved: int, stock: int) -> None:
+    """Compare what is reserved of an asset with what is there; raises InventoryMismatch."""
+    if reserved > stock:
+        raise InventoryMismatch(f"{name}: {reserved} are reserved, {stock} is in stock")
 
 
 @api.get("/slow")
@@ -202,13 +218,6 @@ def export_assets() -> ResponseReturnValue:
     logger.info("export as %s begins", form)
     mimetype = "text/csv" if form == "csv" else "application/x-ndjson"
     return Response(lines, mimetype=mimetype)
-
-
-@api.get("/health")
-def health() -> ResponseReturnValue:
-    """Tell how the service and what it needs are doing; 503 when something is missing."""
-    report = parts().health.report()
-    return jsonify(report), HTTPStatus.OK if report["status"] == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
 
 
 def csv_lines(rows: Iterable[Asset]) -> Iterator[str]:

@@ -98,19 +98,15 @@ class AssetStore:
         """Open the database, and make and seed it if it is new."""
         path = make_url(database_url).database
         assert path is not None, "settings accept only SQLite files"
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        self._engine = create_engine(database_url, connect_args={"timeout": BUSY_TIMEOUT_S})
-        self._session = sessionmaker(self._engine, expire_on_commit=False)
-        prepare(self._engine)
+        self.folder = Path(path).parent
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.engine = create_engine(database_url, connect_args={"timeout": BUSY_TIMEOUT_S})
+        self._session = sessionmaker(self.engine, expire_on_commit=False)
+        prepare(self.engine)
 
     def close(self) -> None:
         """Close every pooled connection."""
-        self._engine.dispose()
-
-    def ping(self) -> None:
-        """Run ``SELECT 1``; raises SQLAlchemyError when the database does not answer."""
-        with self._engine.connect() as connection:
-            connection.exec_driver_sql("SELECT 1")
+        self.engine.dispose()
 
     def get(self, asset_id: int) -> Asset | None:
         """Return one asset with exactly one query, or None."""

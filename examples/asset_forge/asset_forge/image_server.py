@@ -16,6 +16,7 @@ from flask.typing import ResponseReturnValue
 
 from asset_forge import settings
 from asset_forge.faults import Faults, FaultSwitch, install
+from otel_forge.web.health import HealthRoutes
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ def create_app(faults: FaultSwitch) -> Flask:
     def health() -> ResponseReturnValue:
         return jsonify(status="ok")
 
+    HealthRoutes(app, ready=None, startup=None, report=None)  # /live, which no fault touches
     return app
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from limits import parse_many
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -38,6 +39,7 @@ class ApiSettings:
     log_level: str = "INFO"
     meshy_api_key: str = ""
     openai_api_key: str = ""
+    rate_limit: str = "100 per 15 minutes"
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> ApiSettings:
@@ -58,6 +60,7 @@ class ApiSettings:
             log_level=level(environ, "LOG_LEVEL", cls.log_level),
             meshy_api_key=environ.get("MESHY_API_KEY", ""),
             openai_api_key=environ.get("OPENAI_API_KEY", ""),
+            rate_limit=rate_limit(environ, "RATE_LIMIT", cls.rate_limit),
         )
 
 
@@ -92,6 +95,16 @@ def level(environ: Mapping[str, str], name: str, default: str) -> str:
     if value not in LEVELS:
         raise SettingError(name, text, "one of " + ", ".join(LEVELS))
     return value
+
+
+def rate_limit(environ: Mapping[str, str], name: str, default: str) -> str:
+    """Read how often a client may do something, in the words of Flask-Limiter."""
+    text = environ.get(name, "").strip() or default
+    try:
+        parse_many(text)
+    except ValueError:
+        raise SettingError(name, text, "a rate limit, such as '100 per 15 minutes'") from None
+    return text
 
 
 def http_url(environ: Mapping[str, str], name: str, default: str) -> str:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from dataclasses import dataclass
 from http import HTTPStatus
 
 import requests
-
-logger = logging.getLogger(__name__)
 
 MAX_PNG_BYTES = 1 << 20
 
@@ -34,31 +31,12 @@ class Upstream:
 
     def post(self, path: str, body: dict[str, object], headers: dict[str, str] | None = None) -> requests.Response:
         """Send a JSON body; raises UpstreamError with 504 on a timeout and 502 on everything else."""
-        return self._send("POST", path, body, headers, self._timeout_s)
-
-    def get(self, path: str, timeout_s: float) -> requests.Response:
-        """Fetch a path; raises UpstreamError as post does."""
-        return self._send("GET", path, None, None, timeout_s)
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        body: dict[str, object] | None,
-        headers: dict[str, str] | None,
-        timeout_s: float,
-    ) -> requests.Response:
         try:
-            response = self._session().request(
-                method,
-                self._base_url + path,
-                json=body,
-                headers=headers,
-                timeout=timeout_s,
-                allow_redirects=False,
+            response = self._session().post(
+                self._base_url + path, json=body, headers=headers, timeout=self._timeout_s, allow_redirects=False
             )
         except requests.Timeout as error:
-            reason = f"did not answer within {timeout_s:g} s"
+            reason = f"did not answer within {self._timeout_s:g} s"
             raise UpstreamError(self._name, reason, HTTPStatus.GATEWAY_TIMEOUT) from error
         except requests.RequestException as error:
             raise UpstreamError(self._name, "cannot be reached", HTTPStatus.BAD_GATEWAY) from error
@@ -87,15 +65,6 @@ class ImageServer:
         if not png.startswith(b"\x89PNG\r\n") or len(png) > MAX_PNG_BYTES:
             raise UpstreamError("image server", "answered with something that is not a PNG", HTTPStatus.BAD_GATEWAY)
         return png
-
-    def healthy(self, timeout_s: float) -> bool:
-        """Tell whether the image server answers its health check in time."""
-        try:
-            self._upstream.get("/health", timeout_s)
-        except UpstreamError as error:
-            logger.warning("health check: %s", error)
-            return False
-        return True
 
 
 @dataclass(frozen=True)

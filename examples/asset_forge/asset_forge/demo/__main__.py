@@ -58,6 +58,7 @@ def _add_run_options(verb: argparse.ArgumentParser, environ: Mapping[str, str]) 
     )
     add("--endpoint", help="where OTLP goes (default: OTEL_EXPORTER_OTLP_ENDPOINT or http://127.0.0.1:4318)")
     add("--scrape", action="store_true", help="also offer the API's metrics to a Prometheus that scrapes")
+    add("--no-watch", action="store_true", help="start the API without `otel-forge watch`, which restarts it")
     add("--workers", type=count, default=4, help="worker processes of the API (default 4)")
     add("--api-port", type=count, default=port(environ, "PORT", Ports.api))
     add("--image-server-port", type=count, default=port(environ, "IMAGE_SERVER_PORT", Ports.image_server))
@@ -80,6 +81,7 @@ def settings_from(options: argparse.Namespace) -> DemoSettings:
         ),
         telemetry=Telemetry(not options.no_telemetry, options.scrape, options.endpoint),
         api_workers=options.workers,
+        watch_api=not options.no_watch,
         ledger=options.ledger,
     )
 

@@ -15,7 +15,6 @@ from asset_forge.demo.processes import Child, check_ports, stop_all, tail
 from asset_forge.demo.services import (
     DemoError,
     Ports,
-    Service,
     Telemetry,
     command,
     demo_services,
@@ -27,7 +26,7 @@ from asset_forge.traffic import TARGETS, Ledger, Traffic, TrafficSettings
 
 STATUS_LINE_S = 5.0
 STATUS_FILE_S = 0.5
-PROBE = "probe"
+NO_TRAFFIC = "no traffic"
 
 Say = Callable[[str], None]
 
@@ -53,6 +52,7 @@ class DemoSettings:
     flow: Flow = field(default_factory=Flow)
     telemetry: Telemetry = field(default_factory=Telemetry)
     api_workers: int = 4
+    watch_api: bool = True
     ledger: Path | None = None
 
 
@@ -65,7 +65,7 @@ class Demo:
         self._environ = environ
         self._say = say
         self._children: list[Child] = []
-        self.services = demo_services(settings.ports, state, settings.api_workers)
+        self.services = demo_services(settings.ports, state, settings.api_workers, watch_api=settings.watch_api)
         self.ledger = Ledger()
         self.stop = threading.Event()
 
@@ -114,21 +114,14 @@ class Demo:
             log = self._state.log(service.name)
             self._children.append(Child(service, commands[service.name], environ, log))
         for child in self._children:
-            self._book_probes(child.service, child)
-
-    def _book_probes(self, service: Service, child: Child) -> None:
-        """Wait for a service; our own questions are requests too, so they go into the books."""
-        for outcome in child.wait_until_it_answers(self.stop):
-            if service is self.services[-1]:
-                self.ledger.book(PROBE, "GET", service.health, outcome)
-            else:
-                self.ledger.book_control(f"{service.name} {PROBE}")
+            for _ in range(child.wait_until_it_answers(self.stop)):
+                self.ledger.book_control(f"{child.service.name} probe")
 
     def _flow(self) -> None:
         flow = self._settings.flow
         if not flow.enabled:
             while not self.stop.wait(STATUS_FILE_S):
-                self._look_after(PROBE)
+                self._look_after(NO_TRAFFIC)
             return
         traffic = Traffic(self._traffic_settings(flow), self.ledger)
         with ThreadPoolExecutor(1, "traffic") as pool:
@@ -163,7 +156,7 @@ class Demo:
             "phase": phase,
             "addresses": self.addresses(),
             "services": {child.service.name: child.pid for child in self._children},
-            "sent": total.sent - self.ledger.tally(PROBE).sent,
+            "sent": total.sent,
             "line": self.status_line(phase),
         }
 

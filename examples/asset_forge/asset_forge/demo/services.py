@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from asset_forge.demo.state import DemoState
@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 ACCESS_FORMAT = '%(t)s "%(m)s %(U)s" %(s)s %(B)s %(L)s'
 PLACEHOLDER_KEY = "demo-placeholder"
 DEFAULT_ENDPOINT = "http://127.0.0.1:4318"
+RATE_LIMIT = "1000000 per minute"  # all traffic comes from one address
+PROGRAMS = {"gunicorn": "gunicorn", "opentelemetry-instrument": "otel-forge", "otel-forge": "otel-forge"}
 
 
 class DemoError(Exception):
@@ -40,7 +42,7 @@ class Ports:
 
 @dataclass(frozen=True)
 class Service:
-    """One process to start."""
+    """One service to start; the user's environment goes before its `defaults`, and its `environ` before that."""
 
     name: str
     label: str
@@ -51,6 +53,8 @@ class Service:
     threads: int
     health: str
     environ: Mapping[str, str]
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    is_watched: bool = False
 
     @property
     def url(self) -> str:
@@ -58,8 +62,8 @@ class Service:
         return f"http://127.0.0.1:{self.port}"
 
 
-def demo_services(ports: Ports, state: DemoState, api_workers: int = 4) -> Sequence[Service]:
-    """Return the services in the order in which they start."""
+def demo_services(ports: Ports, state: DemoState, api_workers: int = 4, *, watch_api: bool = True) -> Sequence[Service]:
+    """Return the services in the order in which they start; `otel-forge watch` looks after the API unless told not."""
     images = Service(
         name="image-server",
         label="image server",
@@ -69,7 +73,7 @@ def demo_services(ports: Ports, state: DemoState, api_workers: int = 4) -> Seque
         workers=1,
         threads=24,
         health="/health",
-        environ={"FAULTS_FILE": str(state.faults("image-server"))},
+        environ={"FAULTS_FILE": str(state.faults("image-server")), "LOG_DIR": str(state.logs)},
     )
     ai = Service(
         name="ai-upstream",
@@ -80,9 +84,10 @@ def demo_services(ports: Ports, state: DemoState, api_workers: int = 4) -> Seque
         workers=1,
         threads=24,
         health="/health",
-        environ={"FAULTS_FILE": str(state.faults("ai-upstream"))},
+        environ={"FAULTS_FILE": str(state.faults("ai-upstream")), "LOG_DIR": str(state.logs)},
     )
-    return images, ai, _api(ports, state, api_workers, images.url, ai.url)
+    api = _api(ports, state, api_workers, images.url, ai.url)
+    return images, ai, replace(api, is_watched=watch_api)
 
 
 def _api(ports: Ports, state: DemoState, workers: int, images_url: str, ai_url: str) -> Service:
@@ -94,22 +99,24 @@ def _api(ports: Ports, state: DemoState, workers: int, images_url: str, ai_url: 
         port_option="--api-port",
         workers=workers,
         threads=4,
-        health="/api/health",
+        health="/live",
         environ={
             "ASSET_FORGE_DATA_DIR": str(state.data),
             "DATABASE_URL": "",
+            "LOG_DIR": str(state.logs),
             "IMAGE_SERVER_URL": images_url,
             "AI_UPSTREAM_URL": ai_url,
             "MESHY_API_KEY": PLACEHOLDER_KEY,
             "OPENAI_API_KEY": PLACEHOLDER_KEY,
         },
+        defaults={"RATE_LIMIT": RATE_LIMIT},
     )
 
 
 def command(service: Service, telemetry: Telemetry, state: DemoState) -> list[str]:
     """Return the command line of a service; raises DemoError when a program is not installed."""
     gunicorn = [
-        *(["opentelemetry-instrument"] if telemetry.enabled else []),
+        *_launcher(service, telemetry),
         "gunicorn",
         service.wsgi,
         *("--bind", f"127.0.0.1:{service.port}"),
@@ -119,7 +126,15 @@ def command(service: Service, telemetry: Telemetry, state: DemoState) -> list[st
         *("--access-logfile", str(state.access_log(service.name)), "--access-logformat", ACCESS_FORMAT),
         "--no-control-socket",
     ]
-    return [program(part) if part in ("opentelemetry-instrument", "gunicorn") else part for part in gunicorn]
+    return [program(part) if part in PROGRAMS else part for part in gunicorn]
+
+
+def _launcher(service: Service, telemetry: Telemetry) -> list[str]:
+    """Return what starts gunicorn: the restart monitor, which turns telemetry on by itself, or only telemetry."""
+    if service.is_watched:
+        plain = [] if telemetry.enabled else ["--plain", "--no-telemetry"]
+        return ["otel-forge", "watch", "--live-url", f"{service.url}{service.health}", "--grace", "10", *plain, "--"]
+    return ["opentelemetry-instrument"] if telemetry.enabled else []
 
 
 def program(name: str) -> str:
@@ -127,15 +142,14 @@ def program(name: str) -> str:
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:
-        package = "otel-forge" if name == "opentelemetry-instrument" else name
-        raise DemoError(f"{name} is not installed beside {sys.executable}: pip install {package}")
+        raise DemoError(f"{name} is not installed beside {sys.executable}: pip install {PROGRAMS[name]}")
     return found
 
 
 def environment(service: Service, telemetry: Telemetry, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a service: the caller's, its own settings, and its name for telemetry."""
     path = [str(ROOT), *filter(None, [environ.get("PYTHONPATH")])]
-    made = {**environ, "PYTHONPATH": ":".join(path), "PORT": str(service.port), **service.environ}
+    made = {**service.defaults, **environ, "PYTHONPATH": ":".join(path), "PORT": str(service.port), **service.environ}
     if not telemetry.enabled:
         return made
     attributes = [

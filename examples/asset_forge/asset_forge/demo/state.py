@@ -45,13 +45,18 @@ class DemoState:
         """Where the asset database is."""
         return self.folder / "data"
 
+    @property
+    def logs(self) -> Path:
+        """Where all logs are."""
+        return self.folder / "logs"
+
     def log(self, service: str) -> Path:
         """Where a service writes what it prints."""
-        return self.folder / "logs" / f"{service}.log"
+        return self.logs / f"{service}.log"
 
     def access_log(self, service: str) -> Path:
         """Where a service writes a line for each request."""
-        return self.folder / "logs" / f"{service}.access.log"
+        return self.logs / f"{service}.access.log"
 
     def faults(self, service: str) -> Path:
         """Where the workers of a service share their fault switch."""
@@ -63,7 +68,7 @@ class DemoState:
         lock = self._take_lock()
         if lock is None:
             return None
-        for service_file in ("logs/*.log", "faults/*.json", "data/assets.db*", "ledger.json", "status.json"):
+        for service_file in ("logs/*.log*", "faults/*.json", "data/assets.db*", "ledger.json", "status.json"):
             for path in self.folder.glob(service_file):
                 path.unlink(missing_ok=True)
         for name in ("logs", "faults", "data"):

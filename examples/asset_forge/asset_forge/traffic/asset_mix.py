@@ -115,7 +115,7 @@ def nowhere(chance: Random) -> Request:
 
 def not_allowed(chance: Random) -> Request:
     """Use a method that the path does not have: 405, without a route."""
-    method, path = chance.choice((("DELETE", "/api/assets/3"), ("PUT", "/api/assets"), ("POST", "/api/health")))
+    method, path = chance.choice((("DELETE", "/api/assets/3"), ("PUT", "/api/assets"), ("POST", "/api/slow")))
     return Request(method, path, None)
 
 
@@ -130,7 +130,6 @@ def _popular(chance: Random) -> int:
 
 page = get("/", "/")
 style = get("/static/style.css", "/static/<path:filename>")
-health = get("/api/health", "/api/health")
 error = get("/api/error", "/api/error")
 
 EVERYDAY: Mix = (
@@ -144,7 +143,6 @@ EVERYDAY: Mix = (
     (6, generate),
     (3, create),
     (3, missing_asset),
-    (2, health),
     (2, export),
     (2, slow),
     (2, nowhere),
