@@ -77,7 +77,7 @@ class Meters:
             NOTIFICATIONS, "{notification}", "Alerts that notifiers were to tell of, by what became of it."
         )
         meter.create_observable_gauge(
-            STATE, [self._observe], "1", "State of each alert rule: 0 inactive or resolved, 1 pending, 2 firing."
+            STATE, [self._observe], "{state}", "State of each alert rule: 0 inactive or resolved, 1 pending, 2 firing."
         )
 
     def count(self, notifier: str, outcome: str, number: int) -> None:

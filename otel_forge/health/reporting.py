@@ -20,6 +20,8 @@ SCOPE = "otel_forge.health"
 CHECK_STATUS, CHECK_DURATION = "otel_forge.health.check.status", "otel_forge.health.check.duration"
 STATUS, READY, PROBES = "otel_forge.health.status", "otel_forge.health.ready", "otel_forge.health.probes"
 _BOUNDARIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_NO_SHARE = "{status}"
+"""With the unit 1 a gauge would be called a ratio in Prometheus."""
 
 _log = logging.getLogger("otel_forge.health")
 
@@ -48,9 +50,9 @@ class Telling:
             CHECK_DURATION, "s", "Duration of health checks.", explicit_bucket_boundaries_advisory=_BOUNDARIES
         )
         gauge = meter.create_observable_gauge
-        gauge(CHECK_STATUS, [self._statuses], "1", "1 where a health check is well, 0 where it is ill.")
-        gauge(STATUS, [self._whole], "1", "1 where every health check is well, else 0.")
-        gauge(READY, [self._readiness], "1", "1 where this process wants requests, else 0.")
+        gauge(CHECK_STATUS, [self._statuses], _NO_SHARE, "1 where a health check is well, 0 where it is ill.")
+        gauge(STATUS, [self._whole], _NO_SHARE, "1 where every health check is well, else 0.")
+        gauge(READY, [self._readiness], _NO_SHARE, "1 where this process wants requests, else 0.")
 
     def noted(self, watched: Watched, result: Result, is_change: bool) -> None:
         """Measure a call of a check, and log it if it changes what is believed of the dependency."""
