@@ -33,7 +33,7 @@ TICK = 0.5
 SHORT_DELAY = 1.0
 """Up to this schedule delay, in seconds, what a tick takes is sent at once: to write it first would cost as much."""
 
-TURN, LOOK_EVERY = 0.0008, 32
+TURN, LOOK_EVERY = 0.0008, 8
 """Seconds of encoding before the thread lets others have the interpreter, and the records between looks at the clock.
 Each turn costs everybody some 0.1 ms for the hand-over, so it is as long as a request may be kept waiting."""
 
