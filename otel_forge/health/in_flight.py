@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -109,21 +110,22 @@ def _count(
 def when_worker_starts(started: Callable[[int], object]) -> None:
     """Call `started` in each worker of gunicorn, before it loads the application, with how many requests it can take.
 
-    That is 0 where it is no fixed number (asynchronous workers). By then the worker has given up rights that it is not
-    to have (``--user``).
+    That is 0 where it is no fixed number (asynchronous workers). Not in one that is about to become another user
+    (``--user``): it could say once that it lives, and never again.
     """
 
     def join(module: ModuleType) -> None:
         with guard("joining gunicorn's workers"):
-            original = module.Worker.load_wsgi
+            original = module.Worker.init_process
 
             @functools.wraps(original)
-            def load_wsgi(self: Any) -> Any:
+            def init_process(self: Any) -> Any:
                 with guard("starting the heartbeat"):
-                    started(capacity_of(self))
+                    if self.cfg.uid == os.geteuid():
+                        started(capacity_of(self))
                 return original(self)
 
-            module.Worker.load_wsgi = load_wsgi
+            module.Worker.init_process = init_process
 
     when_imported("gunicorn.workers.base", join)
 

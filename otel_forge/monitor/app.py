@@ -20,8 +20,8 @@ from otel_forge.errors import ForgeError
 _LEASH = str(Path(__file__).with_name("leash.py"))
 _LINES_KEPT = 100
 _LONGEST_LINE = 10_000
-_LAST_WORDS = 0.5
-"""Seconds that are waited for what an app wrote before it ended."""
+_LAST_WORDS = 5.0
+"""Seconds that are waited for what an app wrote before it ended; a process that it left may hold the pipe for ever."""
 Pause = Callable[[float], object]
 """Waits so many seconds at the most; returns early when something has happened."""
 
@@ -82,15 +82,15 @@ class StartedApp:
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        """End all of its session by force, and take its exit code."""
+        """End all of its process group by force, take its exit code, and pass on what it wrote last."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
+        for copier in self._copiers:
+            copier.join(_LAST_WORDS)
 
     def last_output(self) -> list[str]:
-        """Return the last lines that it has written, if they pass through us; the very last of one that has ended."""
-        for copier in self._copiers:
-            copier.join(_LAST_WORDS if self._process.returncode is not None else 0)
+        """Return the last lines that it has written, if they pass through us."""
         return list(self._lines)
 
     def _copy(self, source: IO[bytes], target: int) -> None:
@@ -109,12 +109,14 @@ class AttachedApp:
     """An application that runs already, and not as our child: its exit code cannot be known, and counts as 0."""
 
     def __init__(self, pid: int) -> None:
-        """Raises ForgeError if there is no such process, or it belongs to somebody else."""
+        """Raises ForgeError if there is no such process, it belongs to somebody else, or we are part of it."""
         try:
             self._process = psutil.Process(pid)
             os.kill(pid, 0)
         except (psutil.Error, OSError, OverflowError) as error:
             raise ForgeError(f"--attach {pid}: there is no process of yours with that id.") from error
+        if self._process in [psutil.Process(), *psutil.Process().parents()]:
+            raise ForgeError(f"--attach {pid}: watch itself was started by that process, and would end with it.")
         self.pid = pid
 
     def ended(self) -> int | None:
@@ -156,10 +158,15 @@ class AttachedApp:
         return Path(text) if text and Path(text).is_dir() else None
 
 
-def end_process(pid: int, grace: float, pause: Pause) -> None:
-    """End one process of the app: SIGTERM, `grace` seconds, SIGKILL. Its parent takes its exit code."""
+def end_process(pid: int, born: float, grace: float, pause: Pause) -> None:
+    """End one process of the app: SIGTERM, `grace` seconds, SIGKILL. Its parent takes its exit code.
+
+    Nothing is done to a process that was not born then (Unix time): it only has the same id.
+    """
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(pid)
+        if process.create_time() != born:
+            return
         process.terminate()
         if not _gone_within(lambda: not _is_alive(process), grace, pause):
             process.kill()
@@ -170,6 +177,18 @@ def end_app(app: App, grace: float, pause: Pause) -> None:
     app.send(signal.SIGTERM)
     _gone_within(lambda: app.ended() is not None, grace, pause)
     app.kill()
+
+
+def reap_orphans(own: int | None) -> None:
+    """Take the exit codes of all children that have ended but `own`.
+
+    For the first process of a container, to which all orphans come, and stay as zombies where it does not do that.
+    """
+    with contextlib.suppress(ChildProcessError):
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if ended.si_pid == own:
+                return
+            os.waitpid(ended.si_pid, 0)
 
 
 def _gone_within(is_gone: Callable[[], bool], grace: float, pause: Pause) -> bool:

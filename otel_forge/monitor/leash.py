@@ -21,14 +21,13 @@ def main(parent: int, command: list[str]) -> int:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
     if os.getppid() != parent:  # it died before we could ask
         return 1
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and a command would inherit that
+        signal.signal(number, signal.SIG_DFL)
     try:
         os.execvp(command[0], command)  # noqa: S606 - what the user has asked for
-    except FileNotFoundError:
-        code = _NOT_FOUND
-    except OSError:
-        code = _CANNOT_RUN
-    sys.stderr.write(f"otel-forge watch: {command[0]!r} cannot be run.\n")
-    return code
+    except OSError as error:
+        sys.stderr.write(f"otel-forge watch: {command[0]!r} cannot be run ({error.strerror}).\n")
+        return _NOT_FOUND if isinstance(error, FileNotFoundError) else _CANNOT_RUN
 
 
 if __name__ == "__main__":

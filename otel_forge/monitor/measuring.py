@@ -27,7 +27,7 @@ class Measures:
         self._meter = meter
         self._restarts = meter.create_counter(RESTARTS, "{restart}", "Restarts of the app or of one of its workers.")
         meter.create_observable_gauge(
-            GIVEN_UP, [lambda options: [Observation(int(self.given_up))]], "1", "1 once restarts have not helped."
+            GIVEN_UP, [lambda options: [Observation(int(self.given_up))]], "{state}", "1 once restarts have not helped."
         )
         self._offer_host()
         self._offer_app()

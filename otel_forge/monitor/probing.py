@@ -1,7 +1,8 @@
 """The liveness probe: asks the app for a sign of life, on a thread of its own.
 
 Any answer is life, whatever its status: a 503 of a health endpoint says that something the app needs is down, and that
-no restart mends. Only silence counts: no connection, or no answer in time.
+no restart mends. Only silence counts: no connection, or no answer in time. A question that cannot be put, as when the
+name of the host is not known at the moment, says nothing of the app.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _LONGEST_READ = 65536
 
 
 def ask(url: str, timeout: float) -> str:
-    """Return "" if an answer came within `timeout` seconds, else why not."""
+    """Return "" if an answer came within `timeout` seconds, else why not. Raises OSError if it could not be asked."""
     parts = urlsplit(url)
     host = parts.hostname or "127.0.0.1"
     if parts.scheme == "https":
@@ -31,7 +32,7 @@ def ask(url: str, timeout: float) -> str:
     try:
         connection.request("GET", path, headers={"User-Agent": "otel-forge-watch", "Connection": "close"})
         connection.getresponse().read(_LONGEST_READ)
-    except (OSError, http.client.HTTPException) as error:
+    except (ConnectionError, TimeoutError, ssl.SSLError, http.client.HTTPException) as error:
         return str(error) or type(error).__name__
     finally:
         connection.close()
@@ -61,6 +62,8 @@ class Probe:
         """When the last answer came; None if the app has not answered since it was started."""
         self.failure = ""
         """Why the last try failed; empty if it did not."""
+        self.is_silent = False
+        """Whether the app was asked last and did not answer."""
 
     def start(self) -> None:
         """Begin, where there is an address to ask."""
@@ -74,21 +77,22 @@ class Probe:
     def forget(self) -> None:
         """Begin anew, as after a restart: the app counts as silent only once it has answered."""
         self._era += 1
-        self.answered, self.failure = None, ""
+        self.answered, self.failure, self.is_silent = None, "", False
 
     def try_once(self) -> None:
         """Ask once; an answer to a question from before the restart does not count."""
         era = self._era
-        failure = self._ask(self._url, self._timeout)
+        try:
+            failure = self._ask(self._url, self._timeout)
+            is_silent = bool(failure)
+        except Exception as error:  # noqa: BLE001 - no address is a reason to stop looking after the app
+            failure, is_silent = f"it cannot be asked: {error}", False
         if era == self._era:
-            self.failure = failure
+            self.failure, self.is_silent = failure, is_silent
             if not failure:
                 self.answered = self._clock()
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            try:
-                self.try_once()
-            except Exception as error:  # noqa: BLE001 - no address is a reason to stop looking after the app
-                self.failure = str(error)
+            self.try_once()
             self._stopped.wait(self._interval)

@@ -153,9 +153,9 @@ def own_settings(settings: Settings, service: str) -> Settings:
     return replace(settings, **{name: value for name, value in changes.items() if name in known})
 
 
-def build_reports(settings: Settings, service: str) -> Reports:
+def build_reports(settings: Settings, service: str, *, has_telemetry: bool) -> Reports:
     """Return reports that go to the telemetry of this process, to Grafana and to the terminal."""
-    is_shown = settings.watch.telemetry and settings.log_views.view != "off"
+    is_shown = has_telemetry and settings.log_views.view != "off"
     return Reports(
         service,
         Measures(metrics.get_meter("otel_forge.monitor")),

@@ -30,6 +30,8 @@ class Signals:
     def __enter__(self) -> Signals:
         self._wakeup_before = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         for number in (*STOPPING, *PASSED_ON):
+            if number != signal.SIGTERM and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # as under nohup, and the app ignores it as well
             self._before.append((number, signal.signal(number, self._note)))
         self._before.append((signal.SIGCHLD, signal.signal(signal.SIGCHLD, lambda number, frame: None)))
         return self

@@ -41,7 +41,7 @@ def run(
     if not command:
         say(f"watch: no command is given to start {service} with, so it is observed, and not restarted.")
     with Signals() as signals, folders.run_folder(environ) as made:
-        reporting.start_telemetry(settings, service, here)
+        has_telemetry = reporting.start_telemetry(settings, service, here)
         own = settings.watch
         folder = (attached and attached.watch_folder()) or made
         app_environ = folders.app_environ(environ, folder, str(here), plain=plain)
@@ -51,7 +51,7 @@ def run(
             folder,
             app=attached,
             start=(lambda: StartedApp(command, app_environ, capture=own.capture)) if command else None,
-            reports=reporting.build_reports(settings, service),
+            reports=reporting.build_reports(settings, service, has_telemetry=has_telemetry),
             collector=Collector(settings, service, words, folder, kept),
             judge=build_judge(settings),
             ration=Ration(*own.restarts, own.first_delay),

@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+
+import psutil
 
 from otel_forge.guard import guard
 from otel_forge.health import heartbeat
 from otel_forge.health.heartbeat import Beat
-from otel_forge.monitor import incidents, reporting
-from otel_forge.monitor.app import App, end_app, end_process
+from otel_forge.monitor import folders, incidents, reporting
+from otel_forge.monitor.app import App, end_app, end_process, reap_orphans
 from otel_forge.monitor.evidence import Collector
 from otel_forge.monitor.judging import EXITED, MEMORY, Evidence, Judge, Observation, Watched
 from otel_forge.monitor.notifying import ServiceManager
 from otel_forge.monitor.probing import Probe
 from otel_forge.monitor.rationing import Ration
+from otel_forge.monitor.remarks import Remarks
 from otel_forge.monitor.reporting import GivenUp, Reports
 from otel_forge.monitor.sampling import Sample, Sampler
 from otel_forge.monitor.signals import STOPPING, Wait
-from otel_forge.monitor.thresholds import Threshold
+from otel_forge.redaction import policy
 from otel_forge.settings import WatchSettings
 
 SICK_GRACE = 3.0
 """Seconds between SIGTERM and SIGKILL for what is stuck: it cannot finish its requests anyway."""
 _SAMPLES_KEPT = 30
+_WELL_AGAIN = 600.0
+"""Seconds without evidence after which new evidence is news, and somebody is called again."""
 
 
 class Monitor:
@@ -74,14 +81,11 @@ class Monitor:
         self._code: int | None = None
         self._next_look = self._next_sign = clock()
         self._start_at = clock()
-        self._is_ready = self._has_alerted = self._is_excused = False
+        self._is_ready = self._has_alerted = False
+        self._sick_at = self._started_at = clock()
         self._samples: deque[Sample] = deque(maxlen=_SAMPLES_KEPT)
         self._beats: list[Beat] = []
-        self._thresholds = {
-            "cpu": Threshold(settings.cpu),
-            "memory": Threshold(settings.memory),
-            "disk": Threshold(settings.disk),
-        }
+        self._remarks = Remarks(settings, reports)
         self._asked_to_stop: list[int] = []
 
     def run(self) -> int:
@@ -123,13 +127,17 @@ class Monitor:
                 self._asked_to_stop.append(number)
             elif self._app is not None and not self._is_attached:
                 self._app.send(number)
+        if os.getpid() == 1:
+            reap_orphans(self._app.pid if self._app else None)
 
     def _start(self) -> None:
         """Start the app, anew or for the first time."""
         if self._start_app is None:
             return
-        (self._folder / heartbeat.DRAINING).unlink(missing_ok=True)
+        with suppress(OSError):
+            (self._folder / heartbeat.DRAINING).unlink()
         self._app, self._is_attached = self._start_app(), False
+        self._started_at = self._clock()
         self._probe.forget()
         self._judge.forget()
 
@@ -138,27 +146,39 @@ class Monitor:
         sample = self._sampler.take(app.pid if app else None)
         self._samples.append(sample)
         self._reports.measures.sample = sample
-        self._warn(sample)
+        self._remarks.host(sample.host)
         evidence = self._judge.look(self._observe(sample))
         self._say_when_ready()
-        self._say_excuses()
+        self._remarks.excuses(self._judge.findings.excuses)
         evidence = self._answer_request() or evidence
-        if evidence is None:
-            self._has_alerted = self._has_alerted and (self._ration.is_used_up or bool(self._judge.findings.evidence))
-        else:
+        if self._judge.findings.evidence:
+            self._sick_at = self._clock()
+        elif self._clock() - self._sick_at > _WELL_AGAIN:
+            self._has_alerted = False
+        if evidence is not None:
             self._act(evidence)
 
     def _observe(self, sample: Sample) -> Observation:
-        alive = {process.pid: process for process in sample.processes}
-        incidents.remove_dead(self._folder)
-        self._beats = [beat for beat in heartbeat.read_beats(self._folder) if beat.pid in alive]
-        beats = {beat.pid: beat for beat in self._beats}
+        alive = {process.pid for process in sample.processes if process.status != psutil.STATUS_ZOMBIE}
+        self._beats = [beat for beat in self._listen() if beat.pid in alive]
+        beats, computing = {beat.pid: beat for beat in self._beats}, sample.computing
         return Observation(
             now=self._clock(),
-            answered=self._probe.answered,
-            processes=[Watched(pid, beats.get(pid), process.computes) for pid, process in alive.items()],
+            answered=self._probe.answered if self._probe.is_silent else None,
+            processes=[Watched(pid, beats.get(pid), pid in computing) for pid in alive],
             memory=sample.memory,
         )
+
+    def _listen(self) -> Sequence[Beat]:
+        """Return what the processes said last; nothing where the disk keeps them from saying more."""
+        try:
+            folders.try_to_write(self._folder)
+            incidents.remove_dead(self._folder)
+        except OSError as error:
+            self._remarks.folder(error.strerror or "unknown")
+            return ()
+        self._remarks.folder("")
+        return heartbeat.read_beats(self._folder)
 
     def _act(self, evidence: Evidence) -> None:
         """Restart what the evidence is against, if that may be now."""
@@ -179,11 +199,15 @@ class Monitor:
         whole = self._settings.grace
         grace = whole if evidence.reason == MEMORY else min(whole, SICK_GRACE)
         if evidence.pid is not None:
-            end_process(evidence.pid, grace, self._pause)  # its parent starts another one
+            end_process(evidence.pid, self._born(evidence.pid), grace, self._pause)  # its parent starts another one
             self._judge.forget()
             return
         end_app(app, grace, self._pause)
         self._app, self._start_at = None, self._clock()
+
+    def _born(self, pid: int) -> float:
+        """Return when a process of the app was started, by which it is told from a later one with the same id."""
+        return next((process.started for process in self._samples[-1].processes if process.pid == pid), 0.0)
 
     def _on_end(self, code: int) -> None:
         """Decide what becomes of an app that has ended by itself."""
@@ -200,6 +224,7 @@ class Monitor:
         incident = self._keep(evidence)
         wait = self._ration.wait(self._clock())
         if wait is None:
+            self._has_alerted = False  # that it hung was told, not that it is gone
             self._give_up(evidence, "because restarts have not helped", incident)
             self._code = code or 1
             return
@@ -259,7 +284,7 @@ class Monitor:
         if request is None:
             return None
         path.unlink(missing_ok=True)
-        reason = str(request.get("reason", ""))
+        reason = policy().text(str(request.get("reason", "")))
         found = self._judge.findings
         if found.evidence:
             return replace(found.evidence[0], detail=f"{found.evidence[0].detail}; the app asked for it: {reason}")
@@ -268,27 +293,9 @@ class Monitor:
         self._reports.event(reporting.DECLINED, logging.WARNING, text, reason=reason)
         return None
 
-    def _warn(self, sample: Sample) -> None:
-        """Say once that a share of the host is too high, and once that it is well again."""
-        for name, threshold in self._thresholds.items():
-            percent: float = getattr(sample.host, name)
-            change = threshold.take(percent)
-            if change == "high":
-                text = f"the host's {name} is at {percent:.0f} %, above {threshold.limit:g} %."
-                self._reports.event(reporting.THRESHOLD, logging.WARNING, text, resource=name, percent=percent)
-            elif change == "well":
-                text = f"the host's {name} is well again, at {percent:.0f} %."
-                self._reports.event(reporting.THRESHOLD, logging.INFO, text, resource=name, percent=percent)
-
-    def _say_excuses(self) -> None:
-        """Say once why silence is no reason for a restart."""
-        excuses = self._judge.findings.excuses
-        if excuses and not self._is_excused:
-            text = f"{self._reports.service} is not restarted: {'; '.join(excuses)}."
-            self._reports.event(reporting.EXCUSED, logging.WARNING, text)
-        self._is_excused = bool(excuses)
-
     def _say_when_ready(self) -> None:
-        if not self._is_ready and (self._probe.answered is not None or not self._settings.live_url):
+        has_answered = self._probe.answered is not None
+        self._remarks.start(self._clock() - self._started_at, "" if has_answered else self._probe.failure)
+        if not self._is_ready and (has_answered or not self._settings.live_url):
             self._is_ready = True
             self._manager.ready(f"watching {self._reports.service}")

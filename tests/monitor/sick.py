@@ -47,7 +47,7 @@ class SickServer:
         probing = ("--live-url", f"http://127.0.0.1:{self.port}{probe}") if probe else ()
         self.monitor = watch(
             programs, *options, *probing, "--", program, "--bind", f"127.0.0.1:{self.port}", "--no-control-socket",
-            *gunicorn, "tests.monitor.sick_app:app",
+            "--access-logfile", "-", *gunicorn, "tests.monitor.sick_app:app",
         )  # fmt: skip
         self._pool = ThreadPoolExecutor(16)
         self.pid()
@@ -85,6 +85,10 @@ class SickServer:
             return pid if pid and int(pid) not in pids else ""
 
         return int(self.until(other, timeout))
+
+    def until_probed(self) -> None:
+        """Wait for an answer to the probe: before the first the app only counts as starting."""
+        self.monitor.wait_for_output('"otel-forge-watch"')
 
     def incidents(self) -> list[Path]:
         """Return the folders of all incidents, the oldest first."""

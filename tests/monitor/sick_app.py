@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from flask import Flask
 
@@ -14,6 +15,7 @@ _held = threading.Lock()
 _held.acquire()
 _eaten: list[bytearray] = []
 _silent, _other_end = socket.socketpair()
+_pool = ThreadPoolExecutor(8)
 
 
 @app.get("/live")
@@ -56,6 +58,12 @@ def block() -> str:
 def upstream() -> str:
     """Wait for an answer of somebody who never gives one."""
     return str(_silent.recv(1))
+
+
+@app.get("/pooled")
+def pooled() -> str:
+    """Have another thread wait for such an answer."""
+    return _pool.submit(upstream).result()
 
 
 @app.get("/sleep/<float:seconds>")

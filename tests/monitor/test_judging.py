@@ -50,6 +50,8 @@ def test_hanging_requests_are_a_deadlock() -> None:
         Watched(7, stuck(age=20.0)),
         Watched(7, stuck(waits=("network",))),
         Watched(7, stuck(waits=("lock", "sleep"))),
+        Watched(7, stuck(waits=("lock", "other"))),
+        Watched(7, stuck(waits=("unknown",))),
         Watched(7, stuck(), computes=True),
         Watched(7, Beat(7, 100.0, in_flight=3, capacity=4, oldest=10.0, newest=10.0)),
         Watched(7, Beat(7, 100.0, in_flight=4, capacity=0, oldest=10.0, newest=10.0)),
@@ -59,8 +61,9 @@ def test_hanging_requests_are_a_deadlock() -> None:
         Watched(7),
     ],
     ids=[
-        "not for long enough", "on the network", "asleep", "computing", "a thread is free", "threads are not counted",
-        "one has just begun", "a beat is due", "silent and computing", "no otel-forge inside",
+        "not for long enough", "on the network", "asleep", "a child or a disk", "nobody tells", "computing",
+        "a thread is free", "threads are not counted", "one has just begun", "a beat is due", "silent and computing",
+        "no otel-forge inside",
     ],
 )  # fmt: skip
 def test_a_process_that_a_restart_would_not_help(process: Watched) -> None:
@@ -72,6 +75,11 @@ def test_patience_with_what_computes_ends() -> None:
     """A process that spins for ever is sick as well."""
     assert reasons(seen(Watched(7, stuck(age=121.0, now=200.0), computes=True), now=200.0)) == [(DEADLOCK, 7)]
     assert reasons(seen(Watched(7, Beat(7, 79.0), computes=True), now=200.0)) == [(HEARTBEAT_LOST, 7)]
+
+
+def test_patience_with_what_nobody_tells_ends() -> None:
+    """Where the kernel does not say what a thread waits for."""
+    assert reasons(seen(Watched(7, stuck(age=121.0, now=200.0, waits=("unknown",))), now=200.0)) == [(DEADLOCK, 7)]
 
 
 def test_a_lost_heartbeat() -> None:
@@ -144,7 +152,7 @@ def test_evidence_against_every_worker_is_evidence_against_the_app() -> None:
 
 
 @pytest.mark.gate
-@pytest.mark.parametrize("waits", ["network", "sleep"])
+@pytest.mark.parametrize("waits", ["network", "sleep", "other"])
 def test_an_hour_of_dependency_outage(waits: str) -> None:
     """H3: an hour, a look every 2 s: requests hang on the dependency until they time out; 0 restarts."""
     judge = Judge(Patience())

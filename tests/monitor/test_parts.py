@@ -18,12 +18,14 @@ import pytest
 
 from otel_forge.errors import ForgeError
 from otel_forge.monitor import stacks
-from otel_forge.monitor.folders import app_environ, run_folder
+from otel_forge.monitor.app import end_process
+from otel_forge.monitor.folders import app_environ, run_folder, try_to_write
 from otel_forge.monitor.incidents import Incidents, remove_dead
 from otel_forge.monitor.notifying import ServiceManager
 from otel_forge.monitor.probing import Probe, ask
-from otel_forge.monitor.sampling import Sampler
+from otel_forge.monitor.sampling import Host, ProcessSample, Sample, Sampler
 from otel_forge.monitor.signals import Signals
+from tests.monitor.sick import CHECKOUT
 from tests.otlp_receiver import refused_url
 from tests.programs import Programs
 
@@ -62,6 +64,17 @@ def test_silence_is_not(tmp_path: Path) -> None:
     assert "refused" in ask(refused_url(), 5)
     with socket.create_server(("127.0.0.1", 0)) as hole:
         assert "timed out" in ask(f"http://127.0.0.1:{hole.getsockname()[1]}/", 0.2)
+
+
+def test_a_question_that_cannot_be_put_says_nothing_of_the_app() -> None:
+    """As when the name of the host is not known: the app may be well."""
+    probe = Probe("http://no-such-host.invalid/", 1, 1)
+    probe.try_once()
+    assert (probe.is_silent, probe.answered) == (False, None)
+    assert probe.failure.startswith("it cannot be asked: ")
+    refused = Probe(refused_url(), 1, 1)
+    refused.try_once()
+    assert refused.is_silent
 
 
 def test_an_answer_from_before_a_restart_does_not_count() -> None:
@@ -152,6 +165,73 @@ def test_the_run_folder_goes_with_the_monitor(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
+def test_monitors_leave_each_others_folders_alone(tmp_path: Path) -> None:
+    """Also where ids of processes mean nothing to each other, as in containers that share a volume."""
+    environ = {"OTEL_FORGE_STATE_DIR": str(tmp_path)}
+    with run_folder(environ) as first:
+        with run_folder(environ) as second:
+            assert first != second and first.is_dir()
+        assert first.is_dir() and not second.exists()
+
+
+def test_a_folder_that_cannot_be_written_is_noticed(tmp_path: Path) -> None:
+    """Processes could not tell how they do, which is not their fault."""
+    try_to_write(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / ".writable").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        try_to_write(tmp_path)
+
+
+def test_a_process_that_only_has_the_same_id_is_left_alone(programs: Programs) -> None:
+    """It was born at another time."""
+    program = programs.start(sys.executable, "-c", "import time; print('go', flush=True); time.sleep(60)")
+    program.wait_for_output("go")
+    born = psutil.Process(program.pid).create_time()
+    end_process(program.pid, born - 1, 5, time.sleep)
+    assert program.process.poll() is None
+    end_process(program.pid, born, 5, time.sleep)
+    assert program.process.wait(10) == -signal.SIGTERM
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has those who adopt orphans")
+def test_orphans_are_buried(programs: Programs) -> None:
+    """As the first process of a container has to; not the app, whose exit code is wanted."""
+    script = programs.write(
+        "first.py",
+        """
+        import ctypes, os, subprocess, sys, time
+        import psutil
+        from otel_forge.monitor.app import reap_orphans
+
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+        reap_orphans(None)
+        subprocess.run(["sh", "-c", "sleep 0.1 & sleep 0.2 &"])
+        while len(psutil.Process().children()) > 0:
+            reap_orphans(None)
+            time.sleep(0.02)
+        app = subprocess.Popen(["sh", "-c", "exit 3"])
+        while psutil.Process(app.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.02)
+        reap_orphans(app.pid)
+        print(app.wait())
+        """,
+    )
+    program = programs.start(sys.executable, str(script), PYTHONPATH=str(CHECKOUT))
+    assert (program.wait(20), program.out) == (0, "3\n"), program.err
+
+
+def test_who_waits_for_a_child_that_computes_computes() -> None:
+    """And so does all that it descends from; not its brother."""
+    sizes = (0, 0, 1, 0, 0.0)
+    processes = [
+        ProcessSample(pid, parent, "app", "running", cpu, *sizes)
+        for pid, parent, cpu in ((1, 0, 0.0), (2, 1, 0.0), (3, 1, 0.0), (4, 2, 0.9))
+    ]
+    sample = Sample(0.0, Host(0.0, 0.0, 0.0), tuple(processes))
+    assert sample.computing == {1, 2, 4}
+
+
 def test_a_state_folder_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
     """With the setting that helps."""
     (tmp_path / "file").touch()
@@ -205,6 +285,18 @@ def test_signals_wake_whoever_waits() -> None:
         while len(got) < 2:
             got += signals.wait(5)
     assert sorted(got) == sorted([signal.SIGUSR1, signal.SIGTERM])
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    """As under nohup; but SIGTERM always counts."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGHUP, signal.SIGTERM)}
+    try:
+        with Signals():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_signals_are_given_back() -> None:

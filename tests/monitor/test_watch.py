@@ -17,7 +17,8 @@ from threading import Thread
 import psutil
 import pytest
 
-from tests.monitor.sick import QUICK, incidents_in, watch
+from tests.monitor.at_once import at_once
+from tests.monitor.sick import CHECKOUT, QUICK, incidents_in, watch
 from tests.otlp_receiver import OtlpReceiver, attributes
 from tests.programs import Program, Programs, get
 
@@ -65,6 +66,7 @@ def gone_within(pid: int, seconds: float) -> bool:
     return is_gone(pid)
 
 
+@at_once
 def test_signals_reach_the_app_once_and_its_exit_code_is_ours(programs: Programs) -> None:
     """HUP and USR1 on the way, INT at the end; in a session of its own the terminal's Ctrl-C does not come twice."""
     program = signals_app(programs)
@@ -77,6 +79,7 @@ def test_signals_reach_the_app_once_and_its_exit_code_is_ours(programs: Programs
     assert program.out.count("got SIGINT") == 1
 
 
+@at_once
 def test_what_the_app_says_passes_untouched(programs: Programs) -> None:
     """On both streams, also without a line end."""
     script = programs.write("app.py", "import sys; sys.stdout.write('out'); sys.stderr.write('err\\x1b[0m')")
@@ -89,12 +92,67 @@ def test_what_the_app_says_passes_untouched(programs: Programs) -> None:
         )
 
 
+@at_once
+def test_what_the_app_said_last_is_not_cut_off(programs: Programs) -> None:
+    """However slowly it is read."""
+    script = programs.write("app.py", "import sys; sys.stdout.write('x' * 300_000)")
+    slow = "import sys, time; time.sleep(2); print(len(sys.stdin.read()))"
+    words = " ".join(["otel-forge", "watch", "--capture", "--no-telemetry", "--", sys.executable, str(script)])
+    program = programs.start(
+        "sh", "-c", f"{words} | {sys.executable} -c '{slow}'",
+        PYTHONPATH=str(CHECKOUT), OTEL_FORGE_STATE_DIR=str(programs.folder / "state"),
+    )  # fmt: skip
+    assert program.wait() == 0
+    assert program.out == "300000\n"
+
+
+@at_once
+def test_the_app_finds_its_signals_as_they_would_be_without_us(programs: Programs) -> None:
+    """SIGPIPE, which Python ignores, ends a program; SIGHUP, which nohup has us ignore, does not."""
+    program = programs.start("sh", "-c", "trap '' HUP; grep SigIgn /proc/self/status")
+    watched = watch(programs, "--plain", "--", "sh", "-c", "trap '' HUP; grep SigIgn /proc/self/status")
+    assert (program.wait(), watched.wait()) == (0, 0)
+    assert watched.out == program.out
+
+
+@at_once
+def test_nohup_holds(programs: Programs) -> None:
+    """The end of the terminal ends neither watch nor the app."""
+    state = str(programs.folder / "state")
+    environ = {"PYTHONPATH": str(CHECKOUT), "OTEL_FORGE_STATE_DIR": state, "OTEL_SERVICE_NAME": "shop"}
+    program = programs.start(
+        "sh", "-c", "trap '' HUP; exec otel-forge watch --no-telemetry --plain -- sh -c 'echo begun; sleep 2; exit 0'",
+        **environ,
+    )  # fmt: skip
+    program.wait_for_output("begun")
+    program.process.send_signal(signal.SIGHUP)
+    assert program.wait() == 0
+    assert program.notices() == ["watch: shop: it ended by itself with exit code 0."]
+
+
+@at_once
+def test_without_telemetry_a_view_of_logs_does_not_swallow_what_is_said(programs: Programs) -> None:
+    """There is nobody then who would show it."""
+    program = watch(programs, "--", "true", OTEL_FORGE_LOGS_VIEW="console")
+    assert program.wait() == 0
+    assert program.notices() == ["watch: sick: it ended by itself with exit code 0."]
+
+
 @pytest.mark.gate
-@pytest.mark.parametrize("options", [(), ("--capture",)])
-def test_a_crash_loop_ends_at_the_fourth_crash_and_somebody_is_called(
-    programs: Programs, options: tuple[str, ...]
-) -> None:
+@at_once
+def test_a_crash_loop_ends_at_the_fourth_crash(programs: Programs) -> None:
     """H3: three restarts, then the exit code of the app, an error event, and an incident for each crash."""
+    assert crash_again_and_again(programs) == []
+
+
+@at_once
+def test_the_last_words_before_each_crash_are_kept(programs: Programs) -> None:
+    """Where the output passes through us."""
+    assert crash_again_and_again(programs, "--capture") == [["luck", "no", "started"]] * 4
+
+
+def crash_again_and_again(programs: Programs, *options: str) -> list[list[str]]:
+    """Let an app crash until it is given up; return the words that the incidents have of its output."""
     script = programs.write("app.py", "print('started'); raise SystemExit('no luck')")
     program = watch(programs, *options, "--", sys.executable, str(script))
     assert program.wait() == 1
@@ -105,10 +163,11 @@ def test_a_crash_loop_ends_at_the_fourth_crash_and_somebody_is_called(
     incidents = incidents_in(programs.folder)
     assert len(incidents) == 4
     outputs = [path.read_text() for incident in incidents if (path := incident / "output.txt").exists()]
-    assert [sorted(output.split()) for output in outputs] == ([["luck", "no", "started"]] * 4 if options else [])
+    return [sorted(output.split()) for output in outputs]
 
 
 @pytest.mark.gate
+@at_once
 def test_the_end_of_restarts_calls_somebody(programs: Programs) -> None:
     """H3: by the notifiers of alerts, before watch ends."""
     bodies: list[dict[str, object]] = []
@@ -196,6 +255,7 @@ def test_systemd_is_told(programs: Programs, tmp_path: Path) -> None:
         assert program.wait() == 143
 
 
+@at_once
 def test_sigterm_drains_first(programs: Programs) -> None:
     """The file by which processes lower their readiness is there before SIGTERM is, for as long as is said."""
     program = signals_app(programs, "--drain", "1")
@@ -206,6 +266,7 @@ def test_sigterm_drains_first(programs: Programs) -> None:
     assert "got SIGTERM True" in program.out
 
 
+@at_once
 def test_an_app_that_does_not_end_is_ended_by_force(programs: Programs) -> None:
     """After the grace, with all its children."""
     script = programs.write(
@@ -225,6 +286,7 @@ def test_an_app_that_does_not_end_is_ended_by_force(programs: Programs) -> None:
     assert gone_within(child, 5)
 
 
+@at_once
 def test_the_app_ends_in_order_when_the_monitor_is_killed(programs: Programs) -> None:
     """kill -9 of the monitor is SIGTERM to the app: what starts the monitor anew finds the port free."""
     program = signals_app(programs)
@@ -235,6 +297,7 @@ def test_the_app_ends_in_order_when_the_monitor_is_killed(programs: Programs) ->
     assert "got SIGTERM" in program.out
 
 
+@at_once
 def test_an_app_that_runs_already_is_observed(programs: Programs) -> None:
     """Without a command nothing is done to it; the end of the monitor does not touch it."""
     app = programs.start(sys.executable, "-c", "import time; time.sleep(600)")
@@ -246,6 +309,7 @@ def test_an_app_that_runs_already_is_observed(programs: Programs) -> None:
     assert app.process.poll() is None
 
 
+@at_once
 def test_an_app_that_runs_already_is_started_anew_with_a_command(programs: Programs) -> None:
     """What was attached is ended, what the command starts takes its place."""
     app = programs.start(sys.executable, "-c", "import time; time.sleep(600)")
@@ -270,11 +334,12 @@ ASKS = """
     held.acquire()
     @app.get("/ask")
     def ask():
-        return str(heartbeat.request_restart("the app thinks it is down"))
+        return str(heartbeat.request_restart("password=hunter2-secret, the app thinks it is down"))
     app.run(port=PORT, threaded=True)
 """
 
 
+@at_once
 def test_a_restart_that_the_app_asks_for_needs_evidence(programs: Programs) -> None:
     """Without any it is declined, with the reason."""
     from tests.otlp_receiver import free_port
@@ -283,14 +348,14 @@ def test_a_restart_that_the_app_asks_for_needs_evidence(programs: Programs) -> N
     script = programs.write("app.py", ASKS.replace("PORT", str(port)))
     program = watch(programs, *QUICK, "--", sys.executable, str(script))
     assert get(f"http://127.0.0.1:{port}/ask") == (200, "True")
-    program.wait_for_output(
-        "sick asked for a restart (the app thinks it is down) and gets none: nothing hangs and every process has a"
-    )
+    program.wait_for_output("the app thinks it is down) and gets none: nothing hangs and every process has a heartbeat")
+    assert "hunter2" not in program.err
     program.terminate()
     program.wait()
     assert incidents_in(programs.folder) == []
 
 
+@at_once
 def test_secrets_stay_out_of_incidents(programs: Programs) -> None:
     """Neither the command line nor the log nor the output brings one in."""
     logs = programs.folder / "logs"
@@ -320,6 +385,7 @@ def test_secrets_stay_out_of_incidents(programs: Programs) -> None:
         (("--live-url", "localhost:8000", "--", "true"), 2, "'localhost:8000' is not an address such as"),
         (("--interval", "0", "--", "true"), 2, "0.0 is not in the range"),
         (("--", "no-such-program"), 127, "'no-such-program': no such command."),
+        (("--attach", str(os.getpid())), 1, "watch itself was started by that process, and would end with it."),
         (("--attach", "999999999"), 1, "--attach 999999999: there is no process of yours with that id."),
     ],
 )
@@ -330,6 +396,7 @@ def test_wrong_usage_is_explained(programs: Programs, words: tuple[str, ...], co
     assert said in " ".join(program.err.split())
 
 
+@at_once
 def test_a_bad_setting_is_said_and_its_default_used(programs: Programs) -> None:
     """As everywhere: the variable, the value, what is allowed, what is used."""
     program = watch(programs, "--", "true", OTEL_FORGE_WATCH_WINDOWS="often", OTEL_FORGE_WATCH_CPU="900")

@@ -32,13 +32,13 @@ class PlayedApp:
     def __init__(self, world: World, lifetime: float) -> None:
         self.pid = PID
         self._world = world
-        self._ends = world.now + lifetime
+        self.ends = world.now + lifetime
         self.signals: list[int] = []
 
     def ended(self) -> int | None:
         if signal.SIGTERM in self.signals:
             return 143
-        return 3 if self._world.now >= self._ends else None
+        return 3 if self._world.now >= self.ends else None
 
     def send(self, number: int) -> None:
         self.signals.append(number)
@@ -164,6 +164,59 @@ def test_silence_after_an_answer_is_evidence(world: Callable[..., World]) -> Non
     one.run(600, answers=answers)
     assert len(one.apps) == 2
     assert restarted[0] - silent_from < 30
+
+
+def test_an_app_that_is_asked_seldom_is_not_silent_in_between(world: Callable[..., World]) -> None:
+    """An interval longer than patience is no evidence: only a question without an answer is."""
+    one = world()
+    assert one.run(3600, INTERVAL="60") == 143
+    assert (len(one.apps), one.said) == (1, [])
+
+
+def test_an_app_that_never_answers_is_mentioned_once(world: Callable[..., World]) -> None:
+    """It may be the address that is wrong; whatever it is, it is no reason for a restart."""
+    one = world()
+    assert one.run(3600, answers=lambda: "refused", LIVE_URL="http://127.0.0.1:8000/live") == 143
+    [said] = one.said
+    assert "and has not answered http://127.0.0.1:8000/live yet (refused); until it has" in said
+    assert len(one.apps) == 1
+
+
+def test_a_folder_that_is_gone_is_said_and_the_rest_goes_on(world: Callable[..., World]) -> None:
+    """Memory is still looked at."""
+    one = world(memory=2 << 20)
+    one.folder = one.folder / "gone"
+    one.run(10, MEMORY_LIMIT="1MiB")
+    assert (
+        "heartbeats count for nothing while their folder cannot be written (No such file or directory)" in one.said[0]
+    )
+    assert len(one.apps) > 1
+
+
+def test_somebody_is_called_again_after_a_while_of_health(world: Callable[..., World]) -> None:
+    """No restart is left by then; that it is sick once more must not go unnoticed."""
+    one = world(memory=2 << 20)
+
+    def come_and_go() -> list[int]:
+        one.memory = 2 << 20 if one.now < 2000 or one.now > 4000 else 0
+        return []
+
+    one.script = come_and_go
+    assert one.run(5000, MEMORY_LIMIT="1MiB") == 143
+    assert (len(one.apps), len(one.calls)) == (4, 2)
+
+
+def test_that_a_sick_app_is_gone_is_told_as_well(world: Callable[..., World]) -> None:
+    """After it was told that it is sick."""
+    one = world(memory=2 << 20)
+
+    def die() -> list[int]:
+        one.apps[-1].ends = min(one.apps[-1].ends, 3000.0)
+        return []
+
+    one.script = die
+    assert one.run(3600, MEMORY_LIMIT="1MiB") == 3
+    assert [call.evidence.reason for call in one.calls] == ["memory_limit", "exited"]
 
 
 def test_a_request_with_evidence_is_granted_at_once(world: Callable[..., World]) -> None:

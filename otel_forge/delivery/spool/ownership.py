@@ -64,14 +64,17 @@ class SpoolDirectory:
             return self.path
 
     def leave(self, user: str) -> None:
-        """Let go of the directory when no signal uses it any more: unlock it, and remove it if nothing is in it."""
+        """Let go of the directory when no signal uses it any more: unlock it, and remove it if nothing is in it.
+
+        A signal that comes later, as at exit when another has been quicker, finds it again.
+        """
         with self._mutex:
             self._users.discard(user)
             if self._lock is not None and not self._users:
-                self._tidy(self.path)
+                if self._tidy(self.path):
+                    self.path = ""
                 self.files.unlock(self._lock.descriptor)
                 self._lock = None
-                self.path = ""
 
     def forget(self) -> None:
         """Be as new, as a forked child must; the parent keeps its lock, which never was the child's."""
@@ -116,8 +119,11 @@ class SpoolDirectory:
             return None
         return self._locked(path)
 
-    def _tidy(self, path: str) -> None:
-        """Move what was refused to where people find it, and remove the directory if no segments are left."""
+    def _tidy(self, path: str) -> bool:
+        """Move what was refused to where people find it, and remove the directory if no segments are left.
+
+        Return whether it is removed; if that fails, an empty one stays, which the next process removes.
+        """
         try:
             names = self.files.names(path)
             for name in names:
@@ -128,17 +134,20 @@ class SpoolDirectory:
                     self.files.unlink(os.path.join(path, name))
                 self.files.unlink(os.path.join(path, _LOCK))
                 self.files.remove_directory(path)
+                return True
         except OSError:
-            return  # an empty directory stays, which the next process removes
+            pass
+        return False
 
     def _is_there(self) -> bool:
         """Tell whether the directory is made, locked and not removed; raises OSError if that can't be told."""
-        if self._lock is None:
+        if not self.path:
             return False
-        if self._lock.is_linked() and self._exists():
-            return True
-        self.files.unlock(self._lock.descriptor)
-        self._lock = None
+        if self._lock is not None:
+            if self._lock.is_linked() and self._exists():
+                return True
+            self.files.unlock(self._lock.descriptor)
+            self._lock = None
         descriptor = self._locked(self.path)  # only the lock may have gone, and the segments be there still
         if descriptor is None:
             self.path = ""

@@ -99,6 +99,20 @@ def test_several_signals_share_a_directory_and_a_quota(tmp_path: Path) -> None:
     assert list(pending(open_spool(tmp_path))) == [a_batch(1).id]
 
 
+def test_a_signal_that_comes_when_another_has_gone_finds_its_directory_again(tmp_path: Path) -> None:
+    """As at exit, where each is closed at its own pace: what is kept is in the one place that is said."""
+    directory = SpoolDirectory(tmp_path, "shop")
+    traces = open_spool(tmp_path, directory=directory)
+    metrics = open_spool(tmp_path, directory=directory, signal="metrics")
+    traces.append(a_batch(1))
+    place = directory.path
+    traces.close()
+    metrics.append(a_batch(2, signal="metrics"))
+    assert metrics.path == place
+    metrics.close()
+    assert list(pending(open_spool(tmp_path))) == [a_batch(1).id]
+
+
 def test_one_signal_cannot_take_the_room_of_another(tmp_path: Path) -> None:
     directory, quota = SpoolDirectory(tmp_path, "shop"), Quota(80_000)
     traces = open_spool(tmp_path, directory=directory, quota=quota)
