@@ -315,6 +315,7 @@ class Pipeline:
             whole = False
         is_awaited = self._commits is not None or self._worker.is_closed  # by threads that append nothing meanwhile
         self._others_come = TURN_OF_OTHERS if is_awaited else OTHERS_COME
+        self._turn_ends = time.monotonic() + TURN
         to_take = len(self._ring)
         while to_take >= (self._most if whole else 1):
             to_take -= self._take_batch()
@@ -331,6 +332,8 @@ class Pipeline:
         taken = len(hand)
         important = self._is_important(hand)
         fragments = self._encoded(hand)
+        if taken == self._most:
+            self._let_others()  # to put a whole batch together takes a good part of a turn
         lost = taken - len(fragments)
         batches = self._packer.pack(fragments, important=important)
         size = sum([batch.size for batch in batches])
@@ -344,7 +347,6 @@ class Pipeline:
         """Return the fragments of those records that can be encoded."""
         fragments: list[Fragment] = []
         encode = self._encode
-        turn_ends = time.monotonic() + TURN
         for number, record in enumerate(records, 1):
             try:
                 record.settle()
@@ -353,9 +355,8 @@ class Pipeline:
                 data = _again(encode, record)
             if data:
                 fragments.append((record.scope, data, 1))
-            if not number % LOOK_EVERY and time.monotonic() > turn_ends:
+            if not number % LOOK_EVERY and time.monotonic() > self._turn_ends:
                 self._let_others()
-                turn_ends = time.monotonic() + TURN
         return fragments
 
     def _let_others(self) -> None:
@@ -369,6 +370,7 @@ class Pipeline:
         if not turn.acquire(timeout=self._others_come):
             self._others_come = TURN_OF_OTHERS
         self._ring.end_wait()
+        self._turn_ends = time.monotonic() + TURN
 
     def _is_important(self, records: Iterable[Any]) -> bool:
         try:
