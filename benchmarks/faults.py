@@ -33,10 +33,9 @@ def faults(stage: Stage, variants: list[Variant], extent: Extent, results: Resul
     environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": str(proxy.ask(do="address")["address"])}
     server = Server(stage, variant, environ)
     _latencies(stage, server, proxy, extent, results)
-    results.deliveries["faults", variant.name].add(server.requests, kind_named(KIND).implied, stage.arrived(variant))
-    with stage.subject(variant, "worker", environ) as worker:
+    with stage.subject(variant, "worker", environ) as worker:  # which takes over what the server has left in the spool
         _hand_overs(stage, worker, proxy, results)
-    stage.arrived(variant)
+    results.deliveries["faults", variant.name].add(server.requests, kind_named(KIND).implied, stage.arrived(variant))
 
 
 def _latencies(stage: Stage, server: Server, proxy: Commanded, extent: Extent, results: Results) -> None:
