@@ -30,7 +30,7 @@ Found = tuple[Memory, bool]
 
 @click.group()
 def alerts() -> None:
-    """Show the alert rules of services, and try whether people can be told."""
+    """Show the alert rules of services; try whether people are told."""
 
 
 @alerts.command("list")

@@ -120,7 +120,7 @@ def test_two_variants_are_measured_side_by_side_and_reported() -> None:
     assert results.disqualified(UPSTREAM) == ""
     assert results.deliveries["asset", UPSTREAM].arrived.spans >= 2 * 2 * 30
     assert results.deliveries["gunicorn", UPSTREAM].requests > 0
-    assert [len(results.cpu[kind][UPSTREAM]) for kind in TINY.kinds] == [2, 2, 2, 2]
+    assert [len(results.cpu[kind][UPSTREAM]) for kind in TINY.kinds] == [2] * len(TINY.kinds)
     text = report(results)
     for section in ("## CPU: the error request", "## gunicorn", "## Start", "## One operation", "## Gates"):
         assert section in text
