@@ -19,7 +19,17 @@ Resolve = Callable[[str, int], Sequence[Address]]
 
 def resolve_by_system(host: str, port: int) -> Sequence[Address]:
     """Return the addresses of `host` as the operating system knows them; raises OSError."""
-    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return socket.getaddrinfo(_encoded(host), port, type=socket.SOCK_STREAM)
+
+
+def _encoded(host: str) -> str | bytes:
+    """Return a host as `getaddrinfo` takes it without a codec; as text where the application has put its own function.
+
+    The codec takes 7 ms to import when it is first used. In a process that is forked meanwhile, as by gunicorn's
+    master, the lock of that import would never be free again, and the first request that needs the codec would hang.
+    """
+    is_original = getattr(socket.getaddrinfo, "__module__", "") == "socket"
+    return host.encode() if is_original and host.isascii() else host
 
 
 class Lookup:
@@ -35,7 +45,7 @@ class Lookup:
     def addresses(self, host: str, port: int, patience: Patience) -> Sequence[Address]:
         """Return the addresses of `host`; raises OSError, of which DeadlinePassed is one."""
         with suppress(OSError):
-            return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+            return socket.getaddrinfo(_encoded(host), port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
         pending = self._pending
         if pending is None or pending.pid != os.getpid():  # a forked child has not the thread that looks it up
             pending = self._pending = _Pending(lambda: self._resolve(host, port))

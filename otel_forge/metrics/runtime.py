@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -47,7 +48,13 @@ class Series:
 
 
 def watch_runtime(meter_provider: Any) -> None:
-    """Have the runtime's metrics collected from now on, and gunicorn's once that is imported."""
+    """Have the runtime's metrics collected from now on, and gunicorn's once that is imported.
+
+    What reading them needs is imported here, and not by the thread that collects: were the process forked meanwhile,
+    the child could never import it.
+    """
+    with suppress(OSError):
+        _usage()
     meter = meter_provider.get_meter(SCOPE, VERSION)
     for series in SERIES:
         series.register(meter)
@@ -62,7 +69,7 @@ def watch_runtime(meter_provider: Any) -> None:
 
 
 def _usage() -> Any:
-    from otel_forge.metrics.process import usage  # not before there is something to read
+    from otel_forge.metrics.process import usage  # only where somebody reads it
 
     return usage()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from collections.abc import Callable, Sequence
 from threading import Event, Thread
@@ -18,7 +19,8 @@ from otel_forge.delivery.patience import SLICE, CutShort, Patience
 from otel_forge.delivery.sender import Sender
 from tests.delivery.scripted import answer, hang, raw, scripted, trickle
 from tests.delivery.test_sender import settings
-from tests.otlp_receiver import free_port
+from tests.otlp_receiver import OtlpReceiver, free_port
+from tests.programs import OUR_LAUNCHER, Programs
 
 
 class Idling:
@@ -238,3 +240,35 @@ def test_a_request_on_a_kept_connection_is_one_send_and_one_receive() -> None:
         connection.close()
     assert calls == ["send", "recv_into"]
     assert SLICE <= 0.1
+
+
+IMPORTS = """
+    import logging, sys, threading
+    from opentelemetry import metrics, trace
+
+    imported = []
+    def note(event, args):
+        if event == "import" and threading.current_thread() is not threading.main_thread():
+            imported.append(args[0])
+    sys.addaudithook(note)
+
+    with trace.get_tracer("test").start_as_current_span("work"):
+        logging.getLogger("test").error("line")
+    metrics.get_meter("test").create_counter("things").add(1)
+    for provider in (trace.get_tracer_provider(), metrics.get_meter_provider()):
+        assert provider.force_flush(10_000)
+    print(imported)
+"""
+
+
+def test_delivery_imports_nothing_in_its_threads(programs: Programs, receiver: OtlpReceiver) -> None:
+    """A server that forks workers meanwhile would hand them the lock of that import, held by nobody, for ever."""
+    script = programs.write("imports.py", IMPORTS)
+    programs.launcher = OUR_LAUNCHER
+    program = programs.instrumented(
+        sys.executable, str(script), OTEL_FORGE_PIPELINE="lean",
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url.replace("127.0.0.1", "localhost"),
+    )  # fmt: skip
+    assert (program.wait(), program.out) == (0, "[]\n")
+    assert receiver.received.spans()
+    assert "process.cpu.time" in receiver.received.metrics()
