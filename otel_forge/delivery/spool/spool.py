@@ -165,9 +165,12 @@ class Spool:
             handle = Handle.opened(self._files, descriptor)
             handle.write((header,), 0)
         except BaseException:
+            left = Segment(path, 0)
             if handle is not None:
+                left.size = self._real_size(handle, left)
                 handle.close()
-            self._discard(Segment(path, 0))
+            self._quota.charge(self.signal, left.size)
+            self._discard(left)
             raise
         self._quota.charge(self.signal, len(header))
         self._active = Segment(path, len(header))

@@ -172,6 +172,27 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_record_keeps_what_was_written_b
     assert heir.damaged == 0
 
 
+def test_a_segment_that_was_not_begun_whole_and_cannot_be_removed_counts() -> None:
+    """What lies on a full disk is on the quota until it is gone."""
+    disk, clocks = Disk(), Clocks()
+    is_refusing = [True]
+
+    def refuse(operation: str) -> None:
+        if operation == "unlink" and is_refusing[0]:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    spool = open_spool("/var/spool", files=watched(DiskFiles(disk), refuse), clocks=clocks)
+    disk.room = 30
+    with pytest.raises(SpoolFailed):
+        spool.append(a_batch(1))
+    assert spool.size == sum([len(inode.data) for inode in disk.segments("traces").values()]) > 0
+    disk.room, is_refusing[0] = None, False
+    clocks.advance(1)
+    spool.append(a_batch(2))
+    spool.sync()
+    assert spool.size == sum([len(inode.data) for inode in disk.segments("traces").values()])
+
+
 def test_a_real_full_disk_is_a_reason_to_go_on_in_memory(tmp_path: Path) -> None:
     """With a limit of the kernel's own on the size of files, and what it tells of it by EFBIG."""
     spool = open_spool(tmp_path)
